@@ -1,0 +1,120 @@
+//! Mounting and unmounting with the new mount API (fsopen(2), fsmount(2), move_mount(2),
+//! open_tree(2), mount_setattr(2)), so that a volume appears at its target complete or not at all.
+
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// One mount of a mount namespace (proc_pid_mountinfo(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// The kernel's mount ID (the reusable one of mountinfo).
+    pub id: u64,
+    /// The ID of the mount that this one is mounted on.
+    pub parent: u64,
+    /// `major:minor` of the file system.
+    pub device: String,
+    /// The directory of that file system which forms the root of this mount.
+    pub root: PathBuf,
+    /// The mount point.
+    pub target: PathBuf,
+    /// `ext4`, `tmpfs`, `fuse.s3` …
+    pub fstype: String,
+    /// What the kernel calls the source: a device, a server, a word.
+    pub source: String,
+    /// Per-mount options (`rw,nosuid`).
+    pub options: String,
+    /// Options of the file system as a whole.
+    pub super_options: String,
+    /// The peer group, when the mount is shared.
+    pub shared: Option<u64>,
+    /// The group it receives mounts from, when it is a slave.
+    pub master: Option<u64>,
+    /// Neither copied nor bound.
+    pub unbindable: bool,
+}
+
+impl Mount {
+    /// Whether the mount or its file system refuses writes.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        [&self.options, &self.super_options]
+            .iter()
+            .any(|options| options.split(',').any(|option| option == "ro"))
+    }
+
+    /// What `findmnt -o PROPAGATION` shows: `shared`, `private,slave` …
+    #[must_use]
+    pub fn propagation(&self) -> String {
+        let mut words = vec![if self.shared.is_some() { "shared" } else { "private" }];
+        if self.master.is_some() {
+            words.push("slave");
+        }
+        if self.unbindable {
+            words.push("unbindable");
+        }
+        words.join(",")
+    }
+}
+
+/// What to mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The file system on a block device.
+    Device {
+        /// The block device.
+        device: PathBuf,
+        /// `ext4`, `xfs`, `btrfs`.
+        fstype: String,
+    },
+    /// A directory of this machine, bind-mounted (without what is mounted below it).
+    Directory(PathBuf),
+    /// A file system that has no block device: NFS, CIFS, tmpfs.
+    Network {
+        /// The kernel's name of the file system type.
+        fstype: String,
+        /// The source as that file system writes it: `server:/export`.
+        source: String,
+    },
+}
+
+/// Owner and mode of the root directory of a volume. `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ownership {
+    /// User ID.
+    pub uid: Option<u32>,
+    /// Group ID.
+    pub gid: Option<u32>,
+    /// Permission bits, at most 0o7777.
+    pub mode: Option<u32>,
+}
+
+/// A mount to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountRequest {
+    /// What to mount.
+    pub what: What,
+    /// Where: an absolute path.
+    pub target: PathBuf,
+    /// mount(8)-style options. `ro`, `rw`, `nosuid`, `nodev`, `noexec`, `noatime`, `nodiratime`,
+    /// `relatime`, `strictatime`, `sync`, `dirsync`, `lazytime` are the kernel's flags; the rest is
+    /// passed to the file system.
+    pub options: Vec<String>,
+    /// Mount read-only.
+    pub read_only: bool,
+    /// Mount this directory of the file system instead of its root; made when missing (not when
+    /// read-only). Relative; resolved inside the file system only (openat2 RESOLVE_IN_ROOT).
+    pub subpath: Option<PathBuf>,
+    /// Applied to the directory that becomes visible, unless read-only.
+    pub ownership: Ownership,
+}
+
+/// A use of a mounted file system by somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// A process that lives in the mount namespace.
+    pub pid: i32,
+    /// Its name (proc_pid_comm(5)).
+    pub command: String,
+    /// Where it sees the file system.
+    pub target: PathBuf,
+}
