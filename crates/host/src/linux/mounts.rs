@@ -1,0 +1,1 @@
+//! [`Mounts`](crate::Mounts) over the kernel's mount API.
