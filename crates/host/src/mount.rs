@@ -1,7 +1,17 @@
 //! Mounting and unmounting with the new mount API (fsopen(2), fsmount(2), move_mount(2),
 //! open_tree(2), mount_setattr(2)), so that a volume appears at its target complete or not at all.
 
+mod context;
+mod options;
+mod place;
+mod subdirectory;
+
+pub(crate) use place::{is_closed_point, make, make_directory, own_shared, remove_point};
+
+use error::{Error, Kind, Result};
+use rustix::io::Errno;
 use serde::Serialize;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
 /// One mount of a mount namespace (proc_pid_mountinfo(5)).
@@ -95,9 +105,10 @@ pub struct MountRequest {
     pub what: What,
     /// Where: an absolute path.
     pub target: PathBuf,
-    /// mount(8)-style options. `ro`, `rw`, `nosuid`, `nodev`, `noexec`, `noatime`, `nodiratime`,
-    /// `relatime`, `strictatime`, `sync`, `dirsync`, `lazytime` are the kernel's flags; the rest is
-    /// passed to the file system.
+    /// mount(8)-style options, one each: `ro`, `rw`, `nosuid`, `nodev`, `noexec`, `nosymfollow`,
+    /// `noatime`, `nodiratime`, `relatime`, `strictatime` (and `suid`, `dev`, `exec`, `diratime`,
+    /// `defaults`) are about the mount; the rest is passed to the file system, which a directory
+    /// hasn't got.
     pub options: Vec<String>,
     /// Mount read-only.
     pub read_only: bool,
@@ -117,4 +128,46 @@ pub struct User {
     pub command: String,
     /// Where it sees the file system.
     pub target: PathBuf,
+}
+
+/// Changes attributes of the mount that `fd` is the root of; `recursive`: of all mounts below too
+/// (mount_setattr(2)).
+pub(crate) fn set_attributes(
+    fd: impl AsFd,
+    attributes: &libc::mount_attr,
+    recursive: bool,
+) -> Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the descriptor is open and the path a C string; the kernel only reads the structure,
+    // whose size it is told; all of them outlive the call.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attributes),
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if code == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    Err(failure("set the attributes of a mount", errno, "5.12"))
+}
+
+/// The error for a call of the mount API that came with Linux `since`.
+fn failure(what: &str, errno: Errno, since: &str) -> Error {
+    match errno {
+        Errno::NOSYS => {
+            Error::failed_precondition(format!("cannot {what}: this needs Linux {since} or newer"))
+        }
+        Errno::PERM => Error::permission_denied(format!(
+            "cannot {what}: not permitted; run as root, with CAP_SYS_ADMIN"
+        )),
+        Errno::INVAL => Error::new(Kind::FailedPrecondition, what).because(errno),
+        errno => Error::io(what, errno.into()),
+    }
 }

@@ -1,1 +1,222 @@
-//! to come
+//! Processes: who they are in spite of reused PIDs, who is at the other end of a socket, and who
+//! keeps a mount in use. Only reads `/proc`, and nothing of a mounted file system.
+
+use crate::mount::{Mount, User};
+use crate::mountinfo;
+use error::{Error, IoContext, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A process, told apart from a later one with the same PID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its process ID.
+    pub pid: i32,
+    /// When it began, in clock ticks since the machine was started (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+}
+
+impl Identity {
+    /// The process that has `pid` now; `None` when there is none, or only a zombie.
+    pub fn of(pid: i32) -> Result<Option<Self>> {
+        match std::fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => match parse_stat(&stat) {
+                Some((b'Z' | b'X', _)) => Ok(None),
+                Some((_, start_time)) => Ok(Some(Self { pid, start_time })),
+                None => Err(Error::internal(format!("/proc/{pid}/stat is malformed"))),
+            },
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(Error::io(format!("read /proc/{pid}/stat"), error)),
+        }
+    }
+
+    /// The calling process.
+    pub fn own() -> Result<Self> {
+        let pid = std::process::id().cast_signed();
+        Self::of(pid)?.ok_or_else(|| Error::internal("/proc has no entry for this process"))
+    }
+
+    /// Whether this very process still runs. When that can't be read it counts as alive.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        Self::of(self.pid).map_or(true, |now| now == Some(*self))
+    }
+}
+
+/// State and start time. The name before them may contain anything, even `)`.
+fn parse_stat(stat: &[u8]) -> Option<(u8, u64)> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// The process that connected to the UNIX socket `fd` (unix(7), SO_PEERCRED).
+pub fn peer(fd: impl AsFd) -> Result<i32> {
+    let credentials = rustix::net::sockopt::socket_peercred(fd).doing(|| "ask who is connected")?;
+    Ok(credentials.pid.as_raw_nonzero().get())
+}
+
+/// The name of process `pid` (proc_pid_comm(5)); `?` when it has ended.
+#[must_use]
+pub fn name(pid: i32) -> String {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = String::from_utf8_lossy(&name).trim_end().to_owned();
+    if name.is_empty() { "?".to_owned() } else { name }
+}
+
+/// The PIDs whose working directory, root, program, open or mapped files lie at or below `target`.
+///
+/// Links are read, never followed: this doesn't wait for a file system that hangs. Processes that
+/// may not be looked at are left out.
+pub fn holders_of(target: &Path) -> Result<Vec<i32>> {
+    let mut holders = pids()?;
+    holders.retain(|pid| holds(*pid, target));
+    Ok(holders)
+}
+
+fn holds(pid: i32, target: &Path) -> bool {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let is_inside =
+        |link: &Path| std::fs::read_link(link).is_ok_and(|path| path.starts_with(target));
+    ["cwd", "root", "exe"].iter().any(|link| is_inside(&process.join(link)))
+        || ["fd", "map_files"].iter().any(|links| {
+            std::fs::read_dir(process.join(links))
+                .is_ok_and(|links| links.flatten().any(|link| is_inside(&link.path())))
+        })
+}
+
+/// Mounts of the same file system as `mount` elsewhere; see
+/// [`Mounts::other_users`](crate::Mounts::other_users).
+///
+/// A mount namespace that no process lives in, and that of a thread that left its process's, is not
+/// seen.
+pub fn other_users(mount: &Mount) -> Result<Vec<User>> {
+    let own_pid = std::process::id().cast_signed();
+    let own = std::fs::read_link("/proc/thread-self/ns/mnt").doing(|| "read ns/mnt")?;
+    let mut users = users_in(own_pid, &mountinfo::table()?, mount);
+    let mut seen = HashSet::from([own]);
+    for pid in pids()? {
+        let Some(namespace) = namespace_of(pid).filter(|namespace| !seen.contains(namespace))
+        else {
+            continue;
+        };
+        match mountinfo::table_of(pid) {
+            Ok(table) => {
+                users.extend(users_in(pid, &table, mount));
+                seen.insert(namespace);
+            }
+            // It has ended meanwhile; perhaps another one lives in the namespace.
+            Err(error) if matches!(error.kind(), Kind::NotFound) || is_over(pid) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(users)
+}
+
+fn namespace_of(pid: i32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+}
+
+fn is_over(pid: i32) -> bool {
+    Identity::of(pid).is_ok_and(|identity| identity.is_none())
+}
+
+/// The users among `table`. What sits at the same target is the mount itself, a copy of it that
+/// another namespace inherited or received, or what is stacked on it.
+fn users_in(pid: i32, table: &[Mount], mount: &Mount) -> Vec<User> {
+    table
+        .iter()
+        .filter(|other| other.device == mount.device && is_within(&other.root, &mount.root))
+        .filter(|other| other.target != mount.target)
+        .map(|other| User { pid, command: name(pid), target: other.target.clone() })
+        .collect()
+}
+
+/// By bytes: a `Path` comparison would take `/a//deleted` for `/a/deleted`.
+fn is_within(path: &Path, directory: &Path) -> bool {
+    let (path, directory) = (path.as_os_str().as_bytes(), directory.as_os_str().as_bytes());
+    match path.strip_prefix(directory) {
+        Some(rest) => rest.is_empty() || rest.starts_with(b"/") || directory == b"/",
+        None => false,
+    }
+}
+
+fn pids() -> Result<Vec<i32>> {
+    let entries = std::fs::read_dir("/proc").doing(|| "read /proc")?;
+    let number = |name: OsString| name.to_str().and_then(|name| name.parse().ok());
+    Ok(entries.flatten().filter_map(|entry| number(entry.file_name())).collect())
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(id: u64, device: &str, root: &str, target: &str) -> Mount {
+        let line = format!("{id} 1 {device} {root} {target} rw - ext4 /dev/x rw");
+        mountinfo::parse_line(line.as_bytes()).expect("well-formed")
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse() {
+        let stat = b"7 (a) R (b)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
+        assert_eq!(parse_stat(stat), Some((b'S', 4242)));
+        assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_another_start_time_is_not() {
+        let own = Identity::own().expect("readable");
+        assert!(own.is_alive());
+        assert!(!Identity { start_time: own.start_time + 1, ..own }.is_alive());
+    }
+
+    #[test]
+    fn a_process_that_ended_is_nobody() {
+        let mut child = std::process::Command::new("true").spawn().expect("started");
+        let pid = child.id().cast_signed();
+        child.wait().expect("ended");
+        assert_eq!(Identity::of(pid).expect("readable"), None);
+    }
+
+    #[test]
+    fn the_peer_of_a_socket_pair_is_this_process() {
+        let (one, _two) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        assert_eq!(peer(&one).expect("known"), std::process::id().cast_signed());
+    }
+
+    #[test]
+    fn an_open_file_makes_a_holder() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _file = std::fs::File::create(dir.path().join("open")).expect("made");
+        let holders = holders_of(dir.path()).expect("readable");
+        assert_eq!(holders, [std::process::id().cast_signed()]);
+    }
+
+    #[test]
+    fn users_have_the_same_directory_or_one_below() {
+        let own = mount(9, "7:1", "/vol", "/mnt/vol");
+        let table = [
+            mount(9, "7:1", "/vol", "/mnt/vol"),
+            mount(10, "7:1", "/vol", "/mnt/vol"),
+            mount(11, "7:1", "/vol", "/data"),
+            mount(12, "7:1", "/vol/sub", "/sub"),
+            mount(13, "7:1", "/volume", "/other"),
+            mount(14, "7:1", "/", "/whole"),
+            mount(15, "7:2", "/vol", "/disk"),
+        ];
+        let targets: Vec<_> = users_in(1, &table, &own).into_iter().map(|u| u.target).collect();
+        assert_eq!(targets, [PathBuf::from("/data"), PathBuf::from("/sub")]);
+        let whole = mount(20, "7:1", "/", "/mnt/all");
+        assert_eq!(users_in(1, &table, &whole).len(), 6);
+    }
+}
