@@ -103,6 +103,9 @@ pub trait Mounts: Send + Sync {
     /// write happens until the returned guard is dropped.
     fn freeze(&self, target: &Path) -> Result<Box<dyn Send>>;
 
+    /// Thaws the file system mounted at `target` if a process that was killed left it frozen.
+    fn thaw(&self, target: &Path) -> Result<Outcome>;
+
     /// The bytes the file system mounted at `target` has in all, and has free for users (statvfs).
     fn usage(&self, target: &Path) -> Result<Usage>;
 }

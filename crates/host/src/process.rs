@@ -62,6 +62,19 @@ pub fn peer(fd: impl AsFd) -> Result<i32> {
     Ok(credentials.pid.as_raw_nonzero().get())
 }
 
+/// The name of this machine (hostname(7)).
+#[must_use]
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The ID of this boot (proc_sys_kernel(5), `random/boot_id`).
+pub fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = std::fs::read_to_string(path).doing(|| format!("read {path}"))?;
+    Ok(id.trim().to_owned())
+}
+
 /// The name of process `pid` (proc_pid_comm(5)); `?` when it has ended.
 #[must_use]
 pub fn name(pid: i32) -> String {

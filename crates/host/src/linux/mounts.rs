@@ -72,6 +72,16 @@ impl Mounts for Linux {
         Ok(Box::new(Thaw(frozen)))
     }
 
+    fn thaw(&self, target: &Path) -> Result<Outcome> {
+        let frozen = Frozen { fd: open_root(target)?, target: target.to_owned() };
+        match frozen.thaw() {
+            Ok(()) => Ok(Outcome::Done(())),
+            // EINVAL: it is not frozen. EOPNOTSUPP: it never is.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Outcome::AlreadyDone(())),
+            Err(errno) => Err(Error::io(format!("thaw {}", target.display()), errno.into())),
+        }
+    }
+
     fn usage(&self, target: &Path) -> Result<Usage> {
         let doing = || format!("read the free space of {}", target.display());
         let space = rustix::fs::statvfs(target).doing(doing)?;
