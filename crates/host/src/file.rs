@@ -170,6 +170,22 @@ pub fn make_dir(path: &Path, mode: u32) -> Result<Outcome> {
     }
 }
 
+/// Length of the file in bytes.
+pub fn length(path: &Path) -> Result<u64> {
+    let meta = path.metadata().doing(|| format!("look at {}", path.display()))?;
+    Ok(meta.len())
+}
+
+/// Whether files in `dir` may share their blocks (ioctl_ficlone(2)): xfs, btrfs and bcachefs can,
+/// though an xfs may have been made without; [`copy_image`] tells for sure.
+pub fn can_reflink(dir: &Path) -> bool {
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    const BCACHEFS: u64 = 0xca45_1a4e;
+    rustix::fs::statfs(dir)
+        .is_ok_and(|stat| [XFS, BTRFS, BCACHEFS].contains(&stat.f_type.cast_unsigned()))
+}
+
 /// Bytes of space that a file takes on its file system.
 pub fn allocated(path: &Path) -> Result<u64> {
     let found = fs::metadata(path).doing(|| format!("look at {}", path.display()))?;

@@ -3,6 +3,17 @@
 //! The rule of this file (invariant 3): mkfs runs only on a device that is positively known to be
 //! blank. Unreadable is not blank; an unknown content is not blank; a failed probe is not blank.
 
+mod format;
+mod grow;
+mod probe;
+mod repair;
+mod superblock;
+
+pub(crate) use format::format;
+pub(crate) use grow::{can_grow, grow};
+pub use probe::probe;
+pub(crate) use repair::{check, set_uuid};
+
 use error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,7 +62,7 @@ impl Fstype {
         match self {
             Self::Ext4 => 8 << 20,
             Self::Xfs => 300 << 20,
-            Self::Btrfs => 128 << 20,
+            Self::Btrfs => 109 << 20,
         }
     }
 }
@@ -72,6 +83,16 @@ pub enum Content {
     /// Something else: a human-readable description (`LVM2_member`, `gpt partition table`,
     /// `data at offset 4096 without a known signature`).
     Foreign(String),
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => f.write_str("nothing"),
+            Self::Filesystem(found) => write!(f, "{} {}", found.fstype, found.uuid),
+            Self::Foreign(what) => f.write_str(what),
+        }
+    }
 }
 
 /// The facts of a file system's superblock.
