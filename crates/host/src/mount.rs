@@ -6,6 +6,7 @@ mod options;
 mod place;
 mod subdirectory;
 
+pub(crate) use place::{attach, clone_tree, open_source};
 pub(crate) use place::{is_closed_point, make, make_directory, own_shared, remove_point};
 
 use error::{Error, Kind, Result};

@@ -64,7 +64,7 @@ fn place_file_system(
     dress(&part, request, options)?;
     // Only from Linux 6.15 on can a part of a mount that is nowhere be cloned.
     point.place(&whole)?;
-    let clone = clone(&part);
+    let clone = clone_tree(&part);
     drop((part, whole));
     detach(point.path)?;
     point.place(&clone?)
@@ -81,7 +81,7 @@ fn place_directory(
         source = subdirectory::open(&source, path, !options.is_read_only())?;
     }
     dress(&source, request, options)?;
-    let tree = clone(&source)?;
+    let tree = clone_tree(&source)?;
     if options.set != 0 || options.clear != 0 {
         let attributes = libc::mount_attr {
             attr_set: options.set,
@@ -102,7 +102,8 @@ fn dress(directory: impl AsFd, request: &MountRequest, options: &Options) -> Res
     subdirectory::apply(&request.ownership, directory)
 }
 
-fn open_source(directory: &Path) -> Result<OwnedFd> {
+/// Opens (O_PATH) a directory, and no symbolic link to one.
+pub(crate) fn open_source(directory: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::NOTDIR => Error::failed_precondition(format!(
@@ -114,7 +115,7 @@ fn open_source(directory: &Path) -> Result<OwnedFd> {
 }
 
 /// A detached copy of the mount, with the directory that `fd` is as its root.
-fn clone(fd: impl AsFd) -> Result<OwnedFd> {
+pub(crate) fn clone_tree(fd: impl AsFd) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
@@ -131,7 +132,7 @@ fn detach(target: &Path) -> Result<()> {
 /// Makes the directory `dir` a mount point of its own, whose propagation group has no other member.
 pub(crate) fn own_shared(dir: &Path, is_mount: bool) -> Result<()> {
     let dir_fd = open_source(dir)?;
-    let tree = if is_mount { None } else { Some(clone(&dir_fd)?) };
+    let tree = if is_mount { None } else { Some(clone_tree(&dir_fd)?) };
     let mount = tree.as_ref().unwrap_or(&dir_fd);
     for propagation in [libc::MS_PRIVATE, libc::MS_SHARED] {
         let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
@@ -143,7 +144,8 @@ pub(crate) fn own_shared(dir: &Path, is_mount: bool) -> Result<()> {
     }
 }
 
-fn attach(mount: &OwnedFd, point: &OwnedFd, path: &Path) -> Result<()> {
+/// Moves the detached `mount` to `point`, which `path` names in messages.
+pub(crate) fn attach(mount: &OwnedFd, point: &OwnedFd, path: &Path) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", point, "", flags)
         .map_err(|errno| failure(&format!("mount on {}", path.display()), errno, "5.2"))
