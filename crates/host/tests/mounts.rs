@@ -26,11 +26,24 @@ fn isolated(test: impl FnOnce(&Path) + Send + 'static) {
         // SAFETY: a mount namespace of the thread's own; no descriptor table is unshared.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        test(dir.path());
+        let dir = Emptied(tempfile::tempdir().unwrap());
+        test(dir.0.path());
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// A temporary directory that can be removed in the end: nothing is mounted in it any more.
+struct Emptied(tempfile::TempDir);
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        for mount in linux().table().unwrap().iter().rev() {
+            if mount.target.starts_with(self.0.path()) {
+                let _ = rustix::mount::unmount(&mount.target, UnmountFlags::DETACH);
+            }
+        }
     }
 }
 
