@@ -1,0 +1,252 @@
+//! The seam: what a storage back end is. One trait, one description of it as data, and the source
+//! that it hands to whoever mounts. A driver never mounts, and never decides what a failure means.
+
+use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
+use crate::options::{COMMON, OptionSpec};
+use crate::size::Size;
+use crate::volume::{Create, Snapshot, Volume};
+use async_trait::async_trait;
+use error::{Error, Result};
+use host::{Fstype, Outcome};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A driver, described: from this the configuration, the help, the documentation and the
+/// conformance suite know what it can be told.
+#[derive(Debug)]
+pub struct Spec {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// A page of prose for its generated document.
+    pub description: &'static str,
+    /// Options of a service that uses it.
+    pub service_options: &'static [OptionSpec],
+    /// Which of the [`COMMON`] volume options it honours.
+    pub common_options: &'static [&'static str],
+    /// Volume options of its own.
+    pub own_options: &'static [OptionSpec],
+    /// Volume parameters when neither the user nor the configuration says anything.
+    pub defaults: &'static [(&'static str, &'static str)],
+    /// Opens it.
+    pub open: fn(&Opening) -> Result<Arc<dyn Driver>>,
+}
+
+impl Spec {
+    /// Every option that a volume of this driver can have, with its default.
+    pub fn volume_options(&self) -> impl Iterator<Item = OptionSpec> {
+        let common = COMMON.iter().filter(|option| self.common_options.contains(&option.name));
+        common.chain(self.own_options).map(|option| OptionSpec {
+            default: self
+                .defaults
+                .iter()
+                .find(|(name, _)| *name == option.name)
+                .map(|(_, value)| *value)
+                .or(option.default),
+            ..*option
+        })
+    }
+}
+
+/// What a driver is opened with.
+pub struct Opening {
+    /// Where its volumes live, if they are files: `…/volumes/<service>`.
+    pub volumes: PathBuf,
+    /// The service's options, checked against the [`Spec`].
+    pub options: std::collections::BTreeMap<String, String>,
+    /// The machine.
+    pub host: Arc<dyn host::Host>,
+}
+
+/// What a driver can do; never changes while it is open. Picks the cases of the conformance suite.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// `snapshot`, `delete_snapshot`, `list_snapshots` and creation from a snapshot.
+    pub snapshots: bool,
+    /// Creation as a copy of another volume.
+    pub clones: bool,
+    /// `expand`.
+    pub expand: bool,
+    /// Volumes have a size, and it is enforced.
+    pub size: bool,
+    /// File systems that its devices can have; empty when its volumes are not block devices.
+    pub filesystems: Vec<Fstype>,
+    /// The same volumes are seen by every machine (Docker: scope `global`).
+    pub shared: bool,
+    /// What is in a volume is gone after its last unmount.
+    pub ephemeral: bool,
+}
+
+/// What to mount. The node code mounts it; the driver only says what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// A block device.
+    Device {
+        /// Where it may appear; the first that is there with the right serial is it.
+        candidates: Vec<PathBuf>,
+        /// The serial number that it must have.
+        serial: Option<String>,
+    },
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A file system without a block device.
+    Network {
+        /// The kernel's name of its type: `nfs4`, `tmpfs`.
+        fstype: String,
+        /// The source in that file system's words.
+        source: String,
+        /// Options that the back end wants, before the volume's own.
+        options: Vec<String>,
+    },
+}
+
+/// How a volume is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attach {
+    /// To which machine.
+    pub node: NodeId,
+    /// Only for reading.
+    pub read_only: bool,
+    /// It stays attached when this program ends, mounted or not.
+    pub keep: bool,
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// At most so many entries; 0: the driver chooses.
+    pub limit: usize,
+    /// Where the previous part ended: its [`Listed::next`].
+    pub token: Option<String>,
+}
+
+/// What [`Driver::list`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// The entries, in a stable order.
+    pub entries: Vec<T>,
+    /// The token of the next part; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A storage back end.
+///
+/// Every mutating method may be repeated and may be killed at any line: the repeat completes it.
+/// Each bullet below is a case of the conformance suite (crate `testkit`).
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// Its description.
+    fn spec(&self) -> &'static Spec;
+
+    /// What it can do. Plain data, no I/O.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Who this machine is to the back end. Cheap; never another machine's name.
+    async fn node(&self) -> Result<NodeId>;
+
+    /// Creates a volume.
+    /// - The same request again → the same volume, `AlreadyDone`.
+    /// - The same name with other options → `AlreadyExists`, saying what differs.
+    /// - Killed half-way, the repeat ends with one volume.
+    /// - Name, parameters and labels are kept with the volume.
+    async fn create(&self, request: &Create) -> Result<Outcome<Volume>>;
+
+    /// Deletes a volume and its data.
+    /// - Missing → `AlreadyDone`.
+    /// - Attached or in use → `FailedPrecondition`, naming the user.
+    async fn delete(&self, id: &VolumeId) -> Result<Outcome>;
+
+    /// The volume with this ID. Missing → `NotFound`.
+    async fn get(&self, id: &VolumeId) -> Result<Volume>;
+
+    /// The volume of this name, if there is one. A failure to look is an error, never `None`:
+    /// the caller would create a twin.
+    async fn find(&self, name: &VolumeName) -> Result<Option<Volume>>;
+
+    /// Volumes by name.
+    /// - The order is stable, the part bounded by `page.limit`.
+    /// - A token that this driver did not give → `Aborted`.
+    async fn list(&self, page: &Page) -> Result<Listed<Volume>>;
+
+    /// Makes the volume reachable from a machine, and says what to mount there.
+    /// - Already attached there the same way → the same source, `AlreadyDone`.
+    /// - Attached elsewhere → `FailedPrecondition` with the holder's name.
+    /// - Missing → `NotFound`. No more devices → `ResourceExhausted`.
+    async fn attach(&self, id: &VolumeId, attach: &Attach) -> Result<Outcome<Source>>;
+
+    /// Undoes `attach`, and waits until the back end says so.
+    /// - Not attached, or missing → `AlreadyDone`.
+    /// - Still held by a mount → `FailedPrecondition`, and nothing changes.
+    async fn detach(&self, id: &VolumeId, node: &NodeId) -> Result<Outcome>;
+
+    /// Grows the volume's device.
+    /// - Already as large → `AlreadyDone`. Smaller than now → `OutOfRange`.
+    async fn expand(&self, id: &VolumeId, size: Size) -> Result<Outcome<Volume>> {
+        let _ = (id, size);
+        Err(self.lacks("expand volumes"))
+    }
+
+    /// Keeps with the volume that its file system now has the UUID that it shall have and covers
+    /// `size` bytes of the device. Only called for volumes that have a file system.
+    async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
+        let _ = (id, size);
+        Err(self.lacks("keep file systems on devices"))
+    }
+
+    /// Takes a snapshot of what is on the device now; the caller has made that consistent.
+    /// - The same name and volume again → `AlreadyDone`. Another volume → `AlreadyExists`.
+    async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
+        let _ = (id, name);
+        Err(self.lacks("take snapshots"))
+    }
+
+    /// Deletes a snapshot. Missing → `AlreadyDone`.
+    async fn delete_snapshot(&self, name: &SnapshotName) -> Result<Outcome> {
+        let _ = name;
+        Err(self.lacks("take snapshots"))
+    }
+
+    /// Snapshots by name, as in [`list`](Self::list).
+    async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
+        let _ = page;
+        Err(self.lacks("take snapshots"))
+    }
+
+    /// The error of a method that this driver does not have.
+    fn lacks(&self, what: &str) -> Error {
+        Error::unimplemented(format!(
+            "driver {} cannot {what}; `mobula driver ls` shows which driver can",
+            self.spec().name
+        ))
+    }
+}
+
+/// Cuts the part that `page` asks for out of `all`, which is sorted by `key`. The token is the key
+/// of the last entry given, marked so that a foreign one is recognised.
+pub fn paginate<T: Clone>(all: &[T], page: &Page, key: impl Fn(&T) -> &str) -> Result<Listed<T>> {
+    let start = match &page.token {
+        None => 0,
+        Some(token) => {
+            let last = token.strip_prefix("after:").ok_or_else(|| {
+                Error::aborted("the page token is not one of this listing; begin again without it")
+            })?;
+            all.partition_point(|entry| key(entry) <= last)
+        }
+    };
+    let count = if page.limit == 0 { usize::MAX } else { page.limit };
+    let end = start.saturating_add(count).min(all.len());
+    let entries = all[start..end].to_vec();
+    let next = (end < all.len()).then(|| entries.last().map(|last| format!("after:{}", key(last))));
+    Ok(Listed { entries, next: next.flatten() })
+}
+
+/// Runs work that waits for a disk or a program where it does not hold up anybody else.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failure| {
+        Err(Error::internal("an operation ended without an answer").because(failure))
+    })
+}

@@ -1,0 +1,184 @@
+//! Driver `local`: a directory per volume, bind-mounted. As fast as the host's file system, and as
+//! large: no size is enforced.
+
+use crate::driver::{
+    Attach, Capabilities, Driver, Listed, Opening, Page, Source, Spec, blocking, paginate,
+};
+use crate::name::{NodeId, VolumeId, VolumeName};
+use crate::options::{OptionSpec, Unit};
+use crate::shelf::{Record, Shelf};
+use crate::volume::{Create, Parameters, Volume};
+use async_trait::async_trait;
+use error::{Error, Result};
+use host::{Outcome, file};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The driver, described.
+pub const SPEC: Spec = Spec {
+    name: "local",
+    summary: "a directory of this machine per volume",
+    description: "\
+Each volume is a directory that is bind-mounted where it is used. It is as fast as the file system \
+it lies on and shares its space: there is no size limit, and no snapshot. Use driver `loop` where a \
+limit or a snapshot is wanted.
+
+A volume is the directory `<name>/` with `volume.json` (its record) and `data/` (its content). A \
+copied directory is a copied volume.",
+    service_options: &[PATH],
+    common_options: &["mountOptions", "uid", "gid", "mode", "subPath", "readOnly"],
+    own_options: &[],
+    defaults: &[],
+    open,
+};
+
+/// The service option that both local drivers have.
+pub(super) const PATH: OptionSpec = OptionSpec::new(
+    "path",
+    Unit::Path,
+    "Directory that holds the volumes; by default volumes/<service> in the state directory.",
+);
+
+const DATA: &str = "data";
+
+struct Local {
+    shelf: Arc<Shelf<Stored>>,
+}
+
+/// A volume whose content is the directory `data` beside its record.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+struct Stored(Volume);
+
+impl Record for Stored {
+    const FILE: &'static str = "volume.json";
+
+    fn name(&self) -> &str {
+        self.0.name.as_str()
+    }
+
+    fn adopt(name: &str, dir: &Path, copied: Option<Self>) -> Result<Option<Self>> {
+        if !dir.join(DATA).is_dir() {
+            return Ok(None);
+        }
+        let Ok(name) = VolumeName::parse(name) else { return Ok(None) };
+        let id = VolumeId::new(name.as_str());
+        let volume = copied.map_or_else(|| bare(name.clone()), |copied| copied.0);
+        Ok(Some(Self(Volume { id, name, ..volume })))
+    }
+}
+
+/// A volume of which nothing but its directory is known.
+pub(super) fn bare(name: VolumeName) -> Volume {
+    Volume {
+        id: VolumeId::new(name.as_str()),
+        name,
+        size: None,
+        created: Timestamp::now(),
+        filesystem: None,
+        parameters: Parameters::default(),
+        labels: BTreeMap::new(),
+        origin: None,
+        details: BTreeMap::new(),
+    }
+}
+
+/// The directory that a local driver's service keeps its volumes in.
+pub(super) fn volumes_dir(opening: &Opening) -> PathBuf {
+    opening.options.get(PATH.name).map_or_else(|| opening.volumes.clone(), PathBuf::from)
+}
+
+/// The name of this machine, by which drivers of local storage know it.
+pub(super) fn this_node() -> NodeId {
+    NodeId::new(host::process::hostname())
+}
+
+fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
+    Ok(Arc::new(Local { shelf: Arc::new(Shelf::open(volumes_dir(opening))?) }))
+}
+
+fn build(shelf: &Shelf<Stored>, request: &Create) -> Result<Volume> {
+    let stage = shelf.stage(request.name.as_str())?;
+    file::make_dir(&stage.join(DATA), 0o755)?;
+    let volume = Volume {
+        parameters: request.parameters.clone(),
+        labels: request.labels.clone(),
+        ..bare(request.name.clone())
+    };
+    shelf.publish(request.name.as_str(), Stored(volume.clone()))?;
+    Ok(volume)
+}
+
+#[async_trait]
+impl Driver for Local {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    async fn node(&self) -> Result<NodeId> {
+        Ok(this_node())
+    }
+
+    async fn create(&self, request: &Create) -> Result<Outcome<Volume>> {
+        if let Some(volume) = self.find(&request.name).await? {
+            volume.ensure_answers(request)?;
+            return Ok(Outcome::AlreadyDone(volume));
+        }
+        if request.origin.is_some() {
+            return Err(self.lacks("copy volumes"));
+        }
+        let (shelf, request) = (Arc::clone(&self.shelf), request.clone());
+        blocking(move || {
+            build(&shelf, &request)
+                .map(Outcome::Done)
+                .inspect_err(|_| shelf.discard(request.name.as_str()))
+        })
+        .await
+    }
+
+    async fn delete(&self, id: &VolumeId) -> Result<Outcome> {
+        if self.shelf.find(id.as_str())?.is_none() {
+            return Ok(Outcome::AlreadyDone(()));
+        }
+        let (shelf, id) = (Arc::clone(&self.shelf), id.clone());
+        blocking(move || shelf.withdraw(id.as_str()).map(Outcome::Done)).await
+    }
+
+    async fn get(&self, id: &VolumeId) -> Result<Volume> {
+        let found = self.shelf.find(id.as_str())?;
+        found.map(|stored| stored.0.clone()).ok_or_else(|| missing(id))
+    }
+
+    async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
+        Ok(self.shelf.find(name.as_str())?.map(|stored| stored.0.clone()))
+    }
+
+    async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
+        let shelf = Arc::clone(&self.shelf);
+        let all = blocking(move || shelf.list()).await?;
+        let listed = paginate(&all, page, |stored| stored.name())?;
+        let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
+        Ok(Listed { entries, next: listed.next })
+    }
+
+    async fn attach(&self, id: &VolumeId, _attach: &Attach) -> Result<Outcome<Source>> {
+        self.get(id).await?;
+        let data = self.shelf.path(id.as_str()).join(DATA);
+        Ok(Outcome::AlreadyDone(Source::Directory(data)))
+    }
+
+    async fn detach(&self, _id: &VolumeId, _node: &NodeId) -> Result<Outcome> {
+        Ok(Outcome::AlreadyDone(()))
+    }
+}
+
+/// The error for a volume that is not there.
+pub(super) fn missing(id: &VolumeId) -> Error {
+    Error::not_found(format!("there is no volume {id}"))
+}

@@ -1,0 +1,248 @@
+//! Lock the volume, observe, plan, run the steps, record: every operation of every front end goes
+//! through here. Front ends decode and map answers; this decides.
+
+mod copying;
+mod mounting;
+mod recovery;
+
+use crate::driver::{Capabilities, Driver, Listed, Page, Spec};
+use crate::guard::Guard;
+use crate::ledger::{Entry, Ledger, State};
+use crate::metrics::Metrics;
+use crate::name::{ServiceName, VolumeName};
+use crate::volume::{Create, Origin, Parameters, Volume};
+use error::{Error, Result};
+use host::{Host, Outcome};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+pub use copying::Expanded;
+pub use mounting::Detached;
+
+/// A service: a driver with its settings, and the volumes it has in use on this machine.
+pub struct Orchestrator {
+    service: ServiceName,
+    driver: Guard,
+    host: Arc<dyn Host>,
+    ledger: Ledger,
+    /// Where its volumes are mounted: `…/mounts/<service>`.
+    mounts: PathBuf,
+    defaults: Parameters,
+    metrics: Metrics,
+    /// What the last look at the mount table found wrong, by volume.
+    faults: RwLock<HashMap<VolumeName, String>>,
+}
+
+/// What a service is opened with.
+pub struct Opening {
+    /// Its name.
+    pub service: ServiceName,
+    /// Its driver, open.
+    pub driver: Arc<dyn Driver>,
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// Where its ledger is kept: `…/ledger/<service>`.
+    pub ledger: PathBuf,
+    /// Where its volumes are mounted: `…/mounts/<service>`.
+    pub mounts: PathBuf,
+    /// The configuration's volume parameters.
+    pub defaults: Parameters,
+    /// The boot ID of the machine.
+    pub boot: String,
+    /// Shared counters.
+    pub metrics: Metrics,
+}
+
+/// A request for a volume, as a front end decoded it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The name.
+    pub name: VolumeName,
+    /// What the user said about it.
+    pub asked: Parameters,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// What to copy.
+    pub origin: Option<Origin>,
+}
+
+/// A volume with its place on this machine.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What the driver knows.
+    pub volume: Volume,
+    /// What the ledger knows; `None` when it is not in use here.
+    pub entry: Option<Arc<Entry>>,
+    /// Where it is mounted.
+    pub mountpoint: Option<PathBuf>,
+    /// What is wrong with its mount.
+    pub fault: Option<String>,
+}
+
+impl Orchestrator {
+    /// Opens a service. Touches only its own ledger; no device, no cloud.
+    pub fn open(opening: Opening) -> Result<Arc<Self>> {
+        let Opening { service, driver, host, ledger, mounts, defaults, boot, metrics } = opening;
+        let ledger = Ledger::open(ledger, &service, boot)?;
+        let driver = Guard::new(driver, service.clone(), metrics.clone());
+        let faults = RwLock::default();
+        let this = Self { service, driver, host, ledger, mounts, defaults, metrics, faults };
+        this.count_mounted();
+        Ok(Arc::new(this))
+    }
+
+    /// The service's name.
+    pub fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
+    /// Its driver's description.
+    pub fn spec(&self) -> &'static Spec {
+        self.driver.spec()
+    }
+
+    /// What its driver can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.driver.capabilities()
+    }
+
+    /// How many volumes it has mounted.
+    pub fn mounted(&self) -> usize {
+        self.ledger.list().iter().filter(|entry| entry.state == State::Mounted).count()
+    }
+
+    /// Creates a volume, or finds the one that answers the request.
+    pub async fn create(&self, request: Request) -> Result<Outcome<Volume>> {
+        let create = self.complete(request)?;
+        let Some(Origin::Volume(source)) = create.origin.clone() else {
+            let _lock = self.driver.lock(create.name.as_str()).await;
+            return self.driver.create(&create).await;
+        };
+        if source == create.name {
+            return Err(Error::invalid_argument(format!("volume {source} cannot be its own copy")));
+        }
+        // Always in the same order, so that two copies in opposite directions do not wait for ever.
+        let (first, second) =
+            (source.clone().min(create.name.clone()), source.clone().max(create.name.clone()));
+        let _first = self.driver.lock(first.as_str()).await;
+        let _second = self.driver.lock(second.as_str()).await;
+        let _still = self.freeze(&source).await?;
+        self.driver.create(&create).await
+    }
+
+    fn complete(&self, request: Request) -> Result<Create> {
+        let Request { name, asked, labels, origin } = request;
+        let spec = self.driver.spec();
+        let defaults = spec.defaults.iter().copied();
+        let (builtin, _) = crate::options::parse_volume_options(spec, defaults)?;
+        let mut parameters = asked.or(&self.defaults).or(&builtin);
+        if origin.is_some() {
+            // A copy has the size and type of its source unless something else was asked for.
+            (parameters.size, parameters.fs_type) = (asked.size, asked.fs_type);
+        }
+        Ok(Create { name, asked, parameters, labels, origin })
+    }
+
+    /// Removes a volume and its data. In use → `FailedPrecondition` naming who uses it.
+    ///
+    /// `force` ignores callers that have not given it back, never the kernel: what a container
+    /// still holds is not removed.
+    pub async fn remove(&self, name: &VolumeName, force: bool) -> Result<Outcome> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        if let Some(entry) = self.ledger.find(name) {
+            if !force {
+                refuse_if_used(&entry)?;
+            }
+            if self.release(Entry::clone(&entry), true).await? == Detached::Held {
+                return Err(self.held(&entry).await);
+            }
+        }
+        match self.driver.find(name).await? {
+            None => Ok(Outcome::AlreadyDone(())),
+            Some(volume) => self.driver.delete(&volume.id).await,
+        }
+    }
+
+    /// The volume and its place here. Never touches its mount.
+    pub async fn find(&self, name: &VolumeName) -> Result<Option<View>> {
+        Ok(self.driver.find(name).await?.map(|volume| self.view(volume)))
+    }
+
+    /// As [`find`](Self::find); missing → `NotFound`.
+    pub async fn get(&self, name: &VolumeName) -> Result<View> {
+        self.find(name).await?.ok_or_else(|| self.no_such(name))
+    }
+
+    /// Volumes and their places here, by name. Never touches a mount.
+    pub async fn list(&self, page: &Page) -> Result<Listed<View>> {
+        let listed = self.driver.list(page).await?;
+        let entries = listed.entries.into_iter().map(|volume| self.view(volume)).collect();
+        Ok(Listed { entries, next: listed.next })
+    }
+
+    fn view(&self, volume: Volume) -> View {
+        let entry = self.ledger.find(&volume.name);
+        let mounted = entry.as_ref().is_some_and(|entry| entry.state == State::Mounted);
+        let mountpoint = mounted.then(|| self.target(&volume.name));
+        let faults = self.faults.read().unwrap_or_else(PoisonError::into_inner);
+        let fault = faults.get(&volume.name).cloned();
+        View { volume, entry, mountpoint, fault }
+    }
+
+    /// Where the volume of this name is or would be mounted.
+    pub fn target(&self, name: &VolumeName) -> PathBuf {
+        self.mounts.join(name.as_str())
+    }
+
+    async fn require(&self, name: &VolumeName) -> Result<Volume> {
+        self.driver.find(name).await?.ok_or_else(|| self.no_such(name))
+    }
+
+    fn no_such(&self, name: &VolumeName) -> Error {
+        Error::not_found(format!(
+            "there is no volume {name} in service {}; `mobula volume ls` shows those there are",
+            self.service
+        ))
+    }
+
+    fn count_mounted(&self) {
+        self.metrics.set_mounted(self.service.as_str(), self.mounted());
+    }
+}
+
+/// The error of an operation that needs a volume which nobody uses.
+fn refuse_if_used(entry: &Entry) -> Result<()> {
+    if entry.consumers.is_empty() {
+        return Ok(());
+    }
+    let shown = |id: &str| -> String { id.chars().take(12).collect() };
+    let ids: Vec<_> = entry.consumers.iter().take(5).map(|consumer| shown(&consumer.id)).collect();
+    let count = entry.consumers.len();
+    Err(Error::failed_precondition(format!(
+        "volume {} is mounted by {count} {} ({}); stop them, or unmount it with `mobula volume \
+         unmount`",
+        entry.name,
+        if count == 1 { "user" } else { "users" },
+        ids.join(", ")
+    )))
+}
+
+/// Runs `work` to its end whatever becomes of the caller, and waits for it no longer than `within`.
+pub async fn detached<T: Send + 'static>(
+    within: Duration,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let task = tokio::spawn(work);
+    match tokio::time::timeout(within, task).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(failure)) => {
+            Err(Error::internal("the operation ended without an answer").because(failure))
+        }
+        Err(_) => Err(Error::deadline_exceeded(format!(
+            "not done within {} s; it is still going on, and repeating the call joins it",
+            within.as_secs()
+        ))),
+    }
+}

@@ -1,0 +1,130 @@
+//! Expansion, snapshots and copies: what changes or reads a volume as a whole.
+
+use super::Orchestrator;
+use crate::driver::{Driver, Listed, Page, blocking};
+use crate::ledger::State;
+use crate::name::{SnapshotName, VolumeName};
+use crate::size::Size;
+use crate::volume::{Snapshot, Volume};
+use error::{Error, Result};
+use host::{Fstype, Outcome, failpoint};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What an expansion came to.
+#[derive(Debug, Clone)]
+pub struct Expanded {
+    /// The volume as it is now.
+    pub volume: Volume,
+    /// Whether users already see the new size; otherwise they will with the next mount.
+    pub in_effect: bool,
+}
+
+/// Keeps a file system frozen while it lives.
+pub(super) struct Still(Option<Box<dyn Send>>);
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        if let Some(guard) = self.0.take() {
+            // Thawing may wait for the disk: not on a thread that others wait for.
+            tokio::task::spawn_blocking(move || drop(guard));
+        }
+    }
+}
+
+impl Orchestrator {
+    /// Grows a volume to `size`: online where file system and kernel can, else at the next mount.
+    ///
+    /// Mounted, and cannot grow online → `FailedPrecondition`, and nothing changes.
+    pub async fn expand(&self, name: &VolumeName, size: Size) -> Result<Outcome<Expanded>> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        let volume = self.require(name).await?;
+        let mounted = self.mounted_device(name);
+        let fstype = volume.filesystem.as_ref().map(|filesystem| filesystem.fstype);
+        let grows = volume.size.is_some_and(|have| have < size);
+        if let (Some(_), Some(fstype), true) = (&mounted, fstype, grows)
+            && !self.host.can_grow(fstype, true)
+        {
+            return Err(cannot_grow_online(name, fstype));
+        }
+        let expanded = self.driver.expand(&volume.id, size).await?;
+        failpoint::hit("expand.device");
+        let (done, mut volume) = (expanded.is_done(), expanded.into_inner());
+        let behind = volume.filesystem.as_ref().is_some_and(|fs| fs.covers < volume.size);
+        let mut in_effect = !behind;
+        if let (Some((device, target)), Some(fstype), true) = (mounted, fstype, behind)
+            && self.host.can_grow(fstype, true)
+        {
+            let host = Arc::clone(&self.host);
+            let grown = blocking(move || {
+                host.grow(&device, fstype, Some(&target))?;
+                host.size(&device)
+            });
+            let covers = Size(grown.await?);
+            failpoint::hit("expand.grown");
+            self.driver.record_filesystem(&volume.id, covers).await?;
+            volume = self.driver.get(&volume.id).await?;
+            in_effect = true;
+        }
+        let answer = Expanded { volume, in_effect };
+        Ok(if done { Outcome::Done(answer) } else { Outcome::AlreadyDone(answer) })
+    }
+
+    fn mounted_device(&self, name: &VolumeName) -> Option<(PathBuf, PathBuf)> {
+        let entry = self.ledger.find(name).filter(|entry| entry.state == State::Mounted)?;
+        Some((entry.device.clone()?, self.target(name)))
+    }
+
+    /// Takes a snapshot; a mounted file system is frozen meanwhile, so that it is consistent.
+    pub async fn snapshot(
+        &self,
+        name: &VolumeName,
+        snapshot: &SnapshotName,
+    ) -> Result<Outcome<Snapshot>> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        let _name = self.driver.lock(&format!("snapshot {snapshot}")).await;
+        let volume = self.require(name).await?;
+        if !self.driver.capabilities().snapshots {
+            return Err(self.driver.lacks("take snapshots"));
+        }
+        let _still = self.freeze(name).await?;
+        failpoint::hit("snapshot.frozen");
+        self.driver.snapshot(&volume.id, snapshot).await
+    }
+
+    /// Freezes the volume's file system if it is mounted from a device.
+    pub(super) async fn freeze(&self, name: &VolumeName) -> Result<Still> {
+        let Some((_, target)) = self.mounted_device(name) else { return Ok(Still(None)) };
+        let host = Arc::clone(&self.host);
+        let guard = blocking(move || match host.at(&target)? {
+            Some(mount) if !mount.is_read_only() => host.freeze(&target).map(Some),
+            _ => Ok(None),
+        });
+        Ok(Still(guard.await?))
+    }
+
+    /// Deletes a snapshot.
+    pub async fn remove_snapshot(&self, name: &SnapshotName) -> Result<Outcome> {
+        let _lock = self.driver.lock(&format!("snapshot {name}")).await;
+        self.driver.delete_snapshot(name).await
+    }
+
+    /// Snapshots by name; none for a driver that cannot take any.
+    pub async fn snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
+        if !self.driver.capabilities().snapshots {
+            return Ok(Listed { entries: Vec::new(), next: None });
+        }
+        self.driver.list_snapshots(page).await
+    }
+}
+
+fn cannot_grow_online(name: &VolumeName, fstype: Fstype) -> Error {
+    let why = match fstype {
+        Fstype::Ext4 => "the kernel wants CAP_SYS_RESOURCE for growing a mounted ext4",
+        Fstype::Xfs | Fstype::Btrfs => "its tools are not installed",
+    };
+    Error::failed_precondition(format!(
+        "volume {name} is mounted and its {fstype} file system cannot grow now ({why}); unmount \
+         it, expand it, and mount it again"
+    ))
+}

@@ -1,0 +1,360 @@
+//! Mounting and unmounting: the consumers of a volume, and the way from a driver's source to a
+//! verified mount and back.
+
+use super::{Orchestrator, refuse_if_used};
+use crate::driver::{Attach, Driver, Source, blocking};
+use crate::ledger::{Consumer, Entry, Shown, State};
+use crate::name::VolumeName;
+use crate::plan::{self, Observed, Resolved, Step, Wanted};
+use crate::size::Size;
+use crate::volume::Volume;
+use error::{Error, Kind, Result};
+use host::{Host, Mount, Outcome, failpoint};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a device may take to appear after the back end said that it is attached.
+const DEVICE: Duration = Duration::from_secs(60);
+
+/// How a release ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detached {
+    /// Unmounted, detached, struck from the ledger.
+    Gone,
+    /// Unmounted, but somebody else still holds it: detached as soon as they let go.
+    Held,
+}
+
+/// A volume brought up.
+struct Up {
+    shown: Mount,
+    device: Option<PathBuf>,
+}
+
+impl Orchestrator {
+    /// Mounts the volume for `consumer` and answers where: a verified mount point, never a bare
+    /// directory. The same consumer again changes nothing.
+    pub async fn mount(&self, name: &VolumeName, consumer: Consumer) -> Result<PathBuf> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        let target = self.target(name);
+        let entry = self.ledger.find(name);
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.state == State::Mounted)
+            && self.shows(&target, entry).await?
+        {
+            if !entry.has(&consumer.id) {
+                let mut entry = Entry::clone(entry);
+                entry.consumers.push(consumer);
+                self.ledger.put(entry)?;
+            }
+            return Ok(target);
+        }
+        let volume = self.require(name).await?;
+        let entry = entry.map_or_else(|| self.new_entry(&volume), |entry| Entry::clone(&entry));
+        self.mount_anew(&volume, entry, Some(consumer)).await?;
+        Ok(target)
+    }
+
+    pub(super) fn new_entry(&self, volume: &Volume) -> Entry {
+        Entry {
+            boot: self.ledger.boot().to_owned(),
+            name: volume.name.clone(),
+            id: volume.id.clone(),
+            state: State::Preparing,
+            shown: None,
+            consumers: Vec::new(),
+            kept: false,
+            device: None,
+        }
+    }
+
+    pub(super) async fn mount_anew(
+        &self,
+        volume: &Volume,
+        mut entry: Entry,
+        consumer: Option<Consumer>,
+    ) -> Result<()> {
+        entry.state = State::Preparing;
+        self.ledger.put(entry.clone())?;
+        failpoint::hit("mount.preparing");
+        match self.bring_up(volume, entry.kept).await {
+            Ok(up) => {
+                failpoint::hit("mount.mounted");
+                entry.state = State::Mounted;
+                entry.shown = Some(Shown::from(&up.shown));
+                entry.device = up.device;
+                if let Some(consumer) = consumer.filter(|consumer| !entry.has(&consumer.id)) {
+                    entry.consumers.push(consumer);
+                }
+                self.ledger.put(entry)?;
+                self.count_mounted();
+                Ok(())
+            }
+            Err(error) => {
+                // The user hears why it could not be mounted; what cleaning up met is logged.
+                if let Err(left) = self.release(entry, false).await {
+                    tracing::warn!(volume = %volume.name, error = %left, "clean-up is not done; it is tried again");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the kernel still shows at `target` what the ledger says.
+    pub(super) async fn shows(&self, target: &Path, entry: &Entry) -> Result<bool> {
+        let host = Arc::clone(&self.host);
+        let path = target.to_owned();
+        let Some(mounted) = blocking(move || host.at(&path)).await? else { return Ok(false) };
+        if entry.shown.as_ref() == Some(&Shown::from(&mounted)) {
+            return Ok(true);
+        }
+        Err(Error::failed_precondition(format!(
+            "{} shows {} {}, which is not volume {}; unmount it first",
+            target.display(),
+            mounted.fstype,
+            mounted.source,
+            entry.name
+        )))
+    }
+
+    /// Attaches, prepares and mounts: the steps of the plan, one after the other.
+    async fn bring_up(&self, volume: &Volume, keep: bool) -> Result<Up> {
+        let node = self.driver.node().await?;
+        let attach = Attach { node, read_only: false, keep };
+        let source = self.driver.attach(&volume.id, &attach).await?.into_inner();
+        failpoint::hit("mount.attached");
+        let (host, target) = (Arc::clone(&self.host), self.target(&volume.name));
+        let wanted = volume.clone();
+        let (observed, steps) = blocking(move || {
+            let observed = observe(&*host, source, &target)?;
+            let steps = plan::mount(&Wanted { volume: &wanted, target: &target }, &observed)?;
+            Ok((observed, steps))
+        })
+        .await?;
+        let device = match &observed.source {
+            Resolved::Device { path, .. } => Some(path.clone()),
+            Resolved::Directory(_) | Resolved::Network { .. } => None,
+        };
+        let mut mounted = observed.mounted.clone();
+        for step in steps {
+            failpoint::hit("mount.step");
+            if let Step::Record(size) = step {
+                self.driver.record_filesystem(&volume.id, size).await?;
+                continue;
+            }
+            let (host, device) = (Arc::clone(&self.host), device.clone().unwrap_or_default());
+            let target = self.target(&volume.name);
+            let made = blocking(move || run(&*host, &device, &target, step)).await?;
+            mounted = made.or(mounted);
+        }
+        let shown = mounted.ok_or_else(|| Error::internal("the plan ended without a mount"))?;
+        Ok(Up { shown, device })
+    }
+
+    /// Takes back the mount ID `id`. An unknown one changes nothing; the last one unmounts.
+    pub async fn unmount(&self, name: &VolumeName, id: &str) -> Result<Outcome> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        let Some(entry) = self.ledger.find(name).filter(|entry| entry.has(id)) else {
+            return Ok(Outcome::AlreadyDone(()));
+        };
+        let mut entry = Entry::clone(&entry);
+        entry.consumers.retain(|consumer| consumer.id != id);
+        if entry.consumers.is_empty() {
+            self.release(entry, false).await?;
+        } else {
+            self.ledger.put(entry)?;
+        }
+        Ok(Outcome::Done(()))
+    }
+
+    /// Takes back every mount ID, if nobody else but these callers uses it: for people.
+    pub async fn unmount_all(&self, name: &VolumeName) -> Result<Outcome> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        match self.ledger.find(name) {
+            Some(entry) if entry.state != State::Attached => {
+                let users = self.users(&entry).await?;
+                if !users.is_empty() {
+                    return Err(in_use(name, &users));
+                }
+                self.release(Entry::clone(&entry), false).await.map(|_| Outcome::Done(()))
+            }
+            _ => Ok(Outcome::AlreadyDone(())),
+        }
+    }
+
+    /// Attaches a volume to this machine until [`detach`](Self::detach), mounted or not, and
+    /// answers its device; `None` where the driver has nothing to attach.
+    pub async fn attach(&self, name: &VolumeName) -> Result<Outcome<Option<PathBuf>>> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        let volume = self.require(name).await?;
+        let existing = self.ledger.find(name);
+        let mut entry =
+            existing.clone().map_or_else(|| self.new_entry(&volume), |entry| Entry::clone(&entry));
+        let before = (entry.kept, entry.state);
+        entry.kept = true;
+        self.ledger.put(entry.clone())?;
+        failpoint::hit("attach.recorded");
+        let node = self.driver.node().await?;
+        let attach = Attach { node, read_only: false, keep: true };
+        let source = match self.driver.attach(&volume.id, &attach).await {
+            Ok(source) => source.into_inner(),
+            Err(error) => {
+                (entry.kept, entry.state) = before;
+                match existing {
+                    Some(_) => self.ledger.put(entry)?,
+                    None => self.ledger.strike(name)?,
+                }
+                return Err(error);
+            }
+        };
+        let Source::Device { candidates, serial } = source else {
+            if existing.is_none() {
+                self.ledger.strike(name)?;
+            }
+            return Ok(Outcome::AlreadyDone(None));
+        };
+        let host = Arc::clone(&self.host);
+        let device =
+            blocking(move || host.wait_for(&candidates, serial.as_deref(), DEVICE)).await?;
+        if entry.state != State::Mounted {
+            entry.state = State::Attached;
+        }
+        entry.device = Some(device.clone());
+        self.ledger.put(entry)?;
+        let answer = Some(device);
+        Ok(if before.0 { Outcome::AlreadyDone(answer) } else { Outcome::Done(answer) })
+    }
+
+    /// Detaches a volume that nobody has mounted.
+    pub async fn detach(&self, name: &VolumeName) -> Result<Outcome> {
+        let _lock = self.driver.lock(name.as_str()).await;
+        let Some(entry) = self.ledger.find(name) else { return Ok(Outcome::AlreadyDone(())) };
+        refuse_if_used(&entry)?;
+        match self.release(Entry::clone(&entry), true).await? {
+            Detached::Gone => Ok(Outcome::Done(())),
+            Detached::Held => Err(self.held(&entry).await),
+        }
+    }
+
+    /// Unmounts and detaches a volume that is no longer wanted here; `let_go` also one that was
+    /// attached by hand. Busy → an error, and it is tried again by the next sweep.
+    pub(super) async fn release(&self, mut entry: Entry, let_go: bool) -> Result<Detached> {
+        let users = match entry.device {
+            // A block device: the kernel knows whether a file system is held, anywhere.
+            Some(_) => Vec::new(),
+            None => self.users(&entry).await?,
+        };
+        entry.consumers.clear();
+        entry.kept = entry.kept && !let_go;
+        entry.state = State::Releasing;
+        self.ledger.put(entry.clone())?;
+        failpoint::hit("release.recorded");
+        let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
+        let unmounted = blocking(move || host.unmount(&target)).await;
+        self.count_mounted();
+        unmounted?;
+        failpoint::hit("release.unmounted");
+        if entry.kept {
+            entry.state = State::Attached;
+            self.ledger.put(entry)?;
+            return Ok(Detached::Gone);
+        }
+        let node = self.driver.node().await?;
+        match self.driver.detach(&entry.id, &node).await {
+            Ok(_) if users.is_empty() => {
+                failpoint::hit("release.detached");
+                self.ledger.strike(&entry.name)?;
+                Ok(Detached::Gone)
+            }
+            Ok(_) => Ok(Detached::Held),
+            Err(error) if error.kind() == Kind::FailedPrecondition => {
+                tracing::info!(volume = %entry.name, reason = %error, "stays attached for now");
+                Ok(Detached::Held)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who else uses what the ledger says is mounted.
+    pub(super) async fn users(&self, entry: &Entry) -> Result<Vec<host::User>> {
+        let Some(shown) = entry.shown.clone() else { return Ok(Vec::new()) };
+        let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
+        blocking(move || {
+            let current = host.at(&target)?;
+            host.other_users(&current.unwrap_or_else(|| remembered(shown, target))).map(Ok)?
+        })
+        .await
+    }
+
+    pub(super) async fn held(&self, entry: &Entry) -> Error {
+        let users = self.users(entry).await.unwrap_or_default();
+        if users.is_empty() {
+            return Error::failed_precondition(format!(
+                "volume {} is still held by a mount that no process shows; end what holds it and \
+                 try again",
+                entry.name
+            ));
+        }
+        in_use(&entry.name, &users)
+    }
+}
+
+fn in_use(name: &VolumeName, users: &[host::User]) -> Error {
+    let shown = |user: &host::User| {
+        format!("{} (pid {}) at {}", user.command, user.pid, user.target.display())
+    };
+    let names: Vec<_> = users.iter().take(5).map(shown).collect();
+    Error::failed_precondition(format!(
+        "volume {name} is still used by {}; stop it and try again",
+        names.join(", ")
+    ))
+}
+
+/// A mount that is no longer there, as far as it was recorded.
+fn remembered(shown: Shown, target: PathBuf) -> Mount {
+    Mount {
+        id: 0,
+        parent: 0,
+        device: shown.device,
+        root: shown.root,
+        target,
+        fstype: shown.fstype,
+        source: shown.source,
+        options: String::new(),
+        super_options: String::new(),
+        shared: None,
+        master: None,
+        unbindable: false,
+    }
+}
+
+fn observe(host: &dyn Host, source: Source, target: &Path) -> Result<Observed> {
+    let source = match source {
+        Source::Device { candidates, serial } => {
+            let path = host.wait_for(&candidates, serial.as_deref(), DEVICE)?;
+            let content = host.probe(&path)?;
+            Resolved::Device { size: Size(host.size(&path)?), path, content }
+        }
+        Source::Directory(path) => Resolved::Directory(path),
+        Source::Network { fstype, source, options } => {
+            Resolved::Network { fstype, source, options }
+        }
+    };
+    Ok(Observed { source, mounted: host.at(target)? })
+}
+
+/// Runs one step; answers the mount it made, if any.
+fn run(host: &dyn Host, device: &Path, target: &Path, step: Step) -> Result<Option<Mount>> {
+    match step {
+        Step::Format(format) => host.format(device, &format)?,
+        Step::Check(fstype) => host.check(device, fstype)?,
+        Step::SetUuid(fstype, uuid) => {
+            host.set_uuid(device, fstype, uuid)?;
+        }
+        Step::GrowUnmounted(fstype) => host.grow(device, fstype, None)?,
+        Step::GrowMounted(fstype) => host.grow(device, fstype, Some(target))?,
+        Step::Mount(request) => return host.mount(&request).map(Some),
+        Step::Record(_) => {}
+    }
+    Ok(None)
+}

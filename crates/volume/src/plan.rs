@@ -1,0 +1,423 @@
+//! From what is observed to what is wanted: the steps between them, and every refusal.
+//!
+//! Pure: no I/O, no clock, no state. The orchestrator observes, asks here, and runs the answer.
+//!
+//! ```text
+//! device:    blank ──Format──┐
+//!            copied ─SetUuid─┤
+//!            damaged ─Check──┼─▶ right UUID ──Grow (ext4)──▶ Mount ──Grow (xfs, btrfs)──▶ Record
+//!            ours ───────────┘
+//! directory, network: Mount
+//! anything else: refused, and nothing is written
+//! ```
+
+use crate::size::Size;
+use crate::volume::{Filesystem, Volume};
+use error::{Error, Result};
+use host::{Content, Format, Fstype, Mount, MountRequest, Superblock, What};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// The state that is wanted: this volume at this place.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The volume, as its driver knows it.
+    pub volume: &'a Volume,
+    /// Where it shall be mounted.
+    pub target: &'a Path,
+}
+
+/// What is there now.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// What the driver's source turned out to be on this machine.
+    pub source: Resolved,
+    /// What is mounted at the target.
+    pub mounted: Option<Mount>,
+}
+
+/// A source, found on this machine.
+#[derive(Debug, Clone)]
+pub enum Resolved {
+    /// A block device.
+    Device {
+        /// Its path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: Size,
+        /// What is on it.
+        content: Content,
+    },
+    /// A directory.
+    Directory(PathBuf),
+    /// A file system without a device.
+    Network {
+        /// The kernel's name of its type.
+        fstype: String,
+        /// The source in its own words.
+        source: String,
+        /// Options of the back end.
+        options: Vec<String>,
+    },
+}
+
+/// One step. Steps run in order; each may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make a file system on a device that is blank.
+    Format(Format),
+    /// Repair what is safe to repair.
+    Check(Fstype),
+    /// Give a copied file system its own UUID.
+    SetUuid(Fstype, Uuid),
+    /// Grow the unmounted file system to its device.
+    GrowUnmounted(Fstype),
+    /// Mount.
+    Mount(MountRequest),
+    /// Grow the mounted file system to its device.
+    GrowMounted(Fstype),
+    /// Tell the driver that the file system now covers the device.
+    Record(Size),
+}
+
+/// The steps to `wanted`; none when it is mounted as it should be.
+pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
+    if let Some(mounted) = &observed.mounted {
+        if is_expected(wanted.volume, &observed.source, mounted) {
+            return Ok(Vec::new());
+        }
+        return Err(Error::failed_precondition(format!(
+            "{} is already the mount point of something else ({} {}, root {}); unmount it first",
+            wanted.target.display(),
+            mounted.fstype,
+            mounted.source,
+            mounted.root.display()
+        )));
+    }
+    let Resolved::Device { path, size, content } = &observed.source else {
+        return Ok(vec![Step::Mount(request(wanted, &observed.source))]);
+    };
+    let filesystem = wanted.volume.filesystem.as_ref().ok_or_else(|| {
+        Error::internal(format!("volume {} is a device without a file system", wanted.volume.name))
+    })?;
+    let mut before = prepare(wanted.volume, path, filesystem, content)?;
+    let fresh = before.iter().any(|step| matches!(step, Step::Format(_)));
+    let grow = !fresh && filesystem.covers.is_some_and(|covers| covers < *size);
+    let offline = filesystem.fstype == Fstype::Ext4;
+    let changed = grow
+        || filesystem.covers.is_none()
+        || before.iter().any(|step| matches!(step, Step::SetUuid(..)));
+    if grow && offline {
+        before.push(Step::GrowUnmounted(filesystem.fstype));
+    }
+    before.push(Step::Mount(request(wanted, &observed.source)));
+    if grow && !offline {
+        before.push(Step::GrowMounted(filesystem.fstype));
+    }
+    if changed {
+        before.push(Step::Record(*size));
+    }
+    Ok(before)
+}
+
+/// What makes the device hold the volume's file system. Every refusal to touch data is here.
+fn prepare(
+    volume: &Volume,
+    device: &Path,
+    filesystem: &Filesystem,
+    content: &Content,
+) -> Result<Vec<Step>> {
+    let Filesystem { fstype, uuid, inherited, covers } = filesystem;
+    let refuse = |what: String| {
+        Err(Error::failed_precondition(format!(
+            "volume {}: device {} {what}",
+            volume.name,
+            device.display()
+        )))
+    };
+    match content {
+        Content::Blank if covers.is_some() => refuse(format!(
+            "is blank, but held a {fstype} file system (UUID {uuid}) before; its data is gone or \
+             this is another device, so it is not formatted again; restore the device, or remove \
+             the volume"
+        )),
+        Content::Blank => Ok(vec![Step::Format(Format {
+            fstype: *fstype,
+            uuid: *uuid,
+            options: volume.parameters.mkfs_options.clone().unwrap_or_default(),
+        })]),
+        Content::Foreign(what) => refuse(format!(
+            "holds {what}, not this volume's {fstype} file system; it is left untouched. If the \
+             data is not needed, wipe the device by hand (wipefs -a) and try again"
+        )),
+        Content::Filesystem(found) if found.fstype != *fstype => refuse(format!(
+            "holds a {} file system, but the volume is recorded as {fstype}; it is left untouched. \
+             Create the volume with fsType={} to use what is there",
+            found.fstype, found.fstype
+        )),
+        Content::Filesystem(found) if found.uuid == *uuid => Ok(check(found)),
+        Content::Filesystem(found) if Some(found.uuid) == *inherited => {
+            let mut steps = check(found);
+            steps.push(Step::SetUuid(*fstype, *uuid));
+            Ok(steps)
+        }
+        Content::Filesystem(found) => refuse(format!(
+            "holds another {fstype} file system (UUID {}, expected {uuid}); it is left untouched",
+            found.uuid
+        )),
+    }
+}
+
+fn check(found: &Superblock) -> Vec<Step> {
+    if found.needs_check { vec![Step::Check(found.fstype)] } else { Vec::new() }
+}
+
+/// Whether `mounted` shows `source`: what a path handed to a container must be.
+#[must_use]
+pub fn is_expected(volume: &Volume, source: &Resolved, mounted: &Mount) -> bool {
+    match source {
+        Resolved::Device { path, .. } => {
+            let fstype = volume.filesystem.as_ref().map(|filesystem| filesystem.fstype.name());
+            fstype == Some(mounted.fstype.as_str()) && Path::new(&mounted.source) == path
+        }
+        // The root of a bind mount is told relative to the file system that the directory is on.
+        Resolved::Directory(path) => {
+            let root = mounted.root.strip_prefix("/").unwrap_or(&mounted.root);
+            path == &mounted.root || (path.ends_with(root) && root.components().count() > 1)
+        }
+        Resolved::Network { fstype, source, .. } => {
+            *fstype == mounted.fstype && *source == mounted.source
+        }
+    }
+}
+
+fn request(wanted: &Wanted<'_>, source: &Resolved) -> MountRequest {
+    let parameters = &wanted.volume.parameters;
+    let (what, mut options) = match source {
+        Resolved::Device { path, .. } => {
+            let fstype = wanted.volume.filesystem.as_ref().map(|fs| fs.fstype.to_string());
+            (What::Device { device: path.clone(), fstype: fstype.unwrap_or_default() }, Vec::new())
+        }
+        Resolved::Directory(path) => (What::Directory(path.clone()), Vec::new()),
+        Resolved::Network { fstype, source, options } => {
+            (What::Network { fstype: fstype.clone(), source: source.clone() }, options.clone())
+        }
+    };
+    options.extend(parameters.mount_options.clone().unwrap_or_default());
+    let is_ext4 = matches!(&what, What::Device { fstype, .. } if fstype == "ext4");
+    if is_ext4 && !options.iter().any(|option| option.starts_with("errors=")) {
+        // ext4 would go on writing to a failing device (tune2fs -e continue is its default).
+        options.push("errors=remount-ro".to_owned());
+    }
+    MountRequest {
+        what,
+        target: wanted.target.to_owned(),
+        options,
+        read_only: parameters.read_only.unwrap_or(false),
+        subpath: parameters.sub_path.as_ref().map(PathBuf::from),
+        ownership: parameters.ownership(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::{VolumeId, VolumeName};
+    use crate::volume::Parameters;
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const UUID: Uuid = Uuid::from_u128(1);
+    const COPIED: Uuid = Uuid::from_u128(2);
+    const OTHER: Uuid = Uuid::from_u128(3);
+
+    fn volume(fstype: Fstype, covers: Option<Size>, inherited: Option<Uuid>) -> Volume {
+        Volume {
+            id: VolumeId::new("a"),
+            name: VolumeName::parse("a").unwrap(),
+            size: Some(Size::mib(64)),
+            created: Timestamp::UNIX_EPOCH,
+            filesystem: Some(Filesystem { fstype, uuid: UUID, inherited, covers }),
+            parameters: Parameters::default(),
+            labels: BTreeMap::new(),
+            origin: None,
+            details: BTreeMap::new(),
+        }
+    }
+
+    fn holding(fstype: Fstype, uuid: Uuid, needs_check: bool) -> Content {
+        Content::Filesystem(Superblock { fstype, uuid, bytes: 64 << 20, needs_check })
+    }
+
+    fn device(content: Content, size: Size) -> Observed {
+        let source = Resolved::Device { path: "/dev/x".into(), size, content };
+        Observed { source, mounted: None }
+    }
+
+    fn plan(volume: &Volume, observed: &Observed) -> Result<Vec<Step>> {
+        mount(&Wanted { volume, target: Path::new("/m/a") }, observed)
+    }
+
+    fn names(steps: &[Step]) -> Vec<&'static str> {
+        let name = |step: &Step| match step {
+            Step::Format(_) => "format",
+            Step::Check(_) => "check",
+            Step::SetUuid(..) => "uuid",
+            Step::GrowUnmounted(_) => "grow unmounted",
+            Step::Mount(_) => "mount",
+            Step::GrowMounted(_) => "grow mounted",
+            Step::Record(_) => "record",
+        };
+        steps.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_formatted_device_is_just_mounted() {
+        let volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        let steps = plan(&volume, &device(holding(Fstype::Ext4, UUID, false), Size::mib(64)));
+        assert_eq!(names(&steps.unwrap()), ["mount"]);
+    }
+
+    #[test]
+    fn a_new_blank_device_is_formatted_once() {
+        let volume = volume(Fstype::Xfs, None, None);
+        let steps = plan(&volume, &device(Content::Blank, Size::mib(64))).unwrap();
+        assert_eq!(names(&steps), ["format", "mount", "record"]);
+        assert!(matches!(&steps[0], Step::Format(format) if format.uuid == UUID));
+    }
+
+    #[test]
+    fn a_device_that_was_formatted_and_is_blank_now_is_refused() {
+        let volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        let error = plan(&volume, &device(Content::Blank, Size::mib(64))).expect_err("refused");
+        assert!(error.message().contains("not formatted again"), "{error}");
+    }
+
+    #[test]
+    fn a_device_with_anything_foreign_is_never_touched() {
+        for covers in [None, Some(Size::mib(64))] {
+            let volume = volume(Fstype::Ext4, covers, Some(COPIED));
+            for content in [
+                Content::Foreign("crypto_LUKS".to_owned()),
+                holding(Fstype::Xfs, UUID, false),
+                holding(Fstype::Ext4, OTHER, false),
+            ] {
+                let refused = plan(&volume, &device(content, Size::mib(64))).expect_err("refused");
+                assert_eq!(refused.kind(), error::Kind::FailedPrecondition);
+                assert!(refused.message().contains("left untouched"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_copied_file_system_gets_its_own_uuid_before_the_mount() {
+        let volume = volume(Fstype::Xfs, Some(Size::mib(64)), Some(COPIED));
+        let steps = plan(&volume, &device(holding(Fstype::Xfs, COPIED, false), Size::mib(64)));
+        assert_eq!(names(&steps.unwrap()), ["uuid", "mount", "record"]);
+    }
+
+    #[test]
+    fn a_copied_file_system_that_has_its_own_uuid_is_just_mounted() {
+        let volume = volume(Fstype::Xfs, Some(Size::mib(64)), Some(COPIED));
+        let steps = plan(&volume, &device(holding(Fstype::Xfs, UUID, false), Size::mib(64)));
+        assert_eq!(names(&steps.unwrap()), ["mount"]);
+    }
+
+    #[test]
+    fn a_damaged_file_system_is_checked_first() {
+        let volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        let steps = plan(&volume, &device(holding(Fstype::Ext4, UUID, true), Size::mib(64)));
+        assert_eq!(names(&steps.unwrap()), ["check", "mount"]);
+    }
+
+    #[test]
+    fn an_expansion_that_was_interrupted_is_completed_by_the_next_mount() {
+        for (fstype, expected) in [
+            (Fstype::Ext4, ["grow unmounted", "mount", "record"]),
+            (Fstype::Xfs, ["mount", "grow mounted", "record"]),
+            (Fstype::Btrfs, ["mount", "grow mounted", "record"]),
+        ] {
+            let volume = volume(fstype, Some(Size::mib(64)), None);
+            let steps = plan(&volume, &device(holding(fstype, UUID, false), Size::mib(128)));
+            assert_eq!(names(&steps.unwrap()), expected);
+        }
+    }
+
+    fn mounted(fstype: &str, source: &str, root: &str) -> Mount {
+        Mount {
+            id: 1,
+            parent: 0,
+            device: "7:1".to_owned(),
+            root: root.into(),
+            target: "/m/a".into(),
+            fstype: fstype.to_owned(),
+            source: source.to_owned(),
+            options: "rw".to_owned(),
+            super_options: "rw".to_owned(),
+            shared: None,
+            master: None,
+            unbindable: false,
+        }
+    }
+
+    #[test]
+    fn a_volume_that_is_mounted_as_it_should_be_needs_nothing() {
+        let volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        let mut observed = device(holding(Fstype::Ext4, UUID, false), Size::mib(64));
+        observed.mounted = Some(mounted("ext4", "/dev/x", "/"));
+        assert_eq!(plan(&volume, &observed).unwrap(), []);
+    }
+
+    #[test]
+    fn another_device_at_the_target_is_refused() {
+        let volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        let mut observed = device(holding(Fstype::Ext4, UUID, false), Size::mib(64));
+        observed.mounted = Some(mounted("ext4", "/dev/y", "/"));
+        assert!(plan(&volume, &observed).is_err());
+    }
+
+    #[test]
+    fn a_bind_mount_is_recognised_by_the_directory_it_shows() {
+        let source = Resolved::Directory("/var/lib/mobula/volumes/s/a/data".into());
+        let volume = volume(Fstype::Ext4, None, None);
+        let shows = |root| is_expected(&volume, &source, &mounted("ext4", "/dev/vda", root));
+        assert!(shows("/var/lib/mobula/volumes/s/a/data"));
+        assert!(shows("/lib/mobula/volumes/s/a/data"));
+        assert!(!shows("/"));
+        assert!(!shows("/data"));
+        assert!(!shows("/var/lib/mobula/volumes/s/b/data"));
+    }
+
+    proptest! {
+        /// Whatever is on the device: mkfs only where it is blank and never was formatted, and what
+        /// is mounted has the volume's own type and UUID by then.
+        #[test]
+        fn no_plan_formats_or_mounts_what_is_not_this_volume(
+            kind in 0..3usize, found in 0..3usize, uuid in 1u128..4, copied in any::<bool>(),
+            covers in proptest::option::of(1u64..3), size in 1u64..3, content in 0..3,
+        ) {
+            let fstype = Fstype::ALL[kind];
+            let volume = volume(fstype, covers.map(Size::gib), copied.then_some(COPIED));
+            let content = match content {
+                0 => Content::Blank,
+                1 => Content::Foreign("swap".to_owned()),
+                _ => holding(Fstype::ALL[found], Uuid::from_u128(uuid), false),
+            };
+            let observed = device(content.clone(), Size::gib(size));
+            if let Ok(steps) = plan(&volume, &observed) {
+                let names = names(&steps);
+                if names.contains(&"format") {
+                    prop_assert!(content == Content::Blank && covers.is_none());
+                } else {
+                    let Content::Filesystem(found) = content else {
+                        return Err(TestCaseError::fail("mounts what is no file system"));
+                    };
+                    prop_assert_eq!(found.fstype, fstype);
+                    prop_assert!(found.uuid == UUID || names.contains(&"uuid"));
+                }
+                prop_assert!(names.contains(&"mount"));
+            }
+        }
+    }
+}
