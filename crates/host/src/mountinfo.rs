@@ -110,7 +110,8 @@ pub(crate) fn id_of(fd: impl AsFd) -> Result<u64> {
 }
 
 /// Opens `target` without asking the file system on it, and without triggering an automount: that
-/// is why there is no O_DIRECTORY.
+/// is why there is no O_DIRECTORY. The exception is NFS: the kernel (d_weak_revalidate) asks the
+/// server about the root of a mount when its cached attributes have expired, whatever the flags.
 fn open_point(target: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, target, flags, Mode::empty()) {

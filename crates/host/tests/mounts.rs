@@ -135,6 +135,13 @@ fn ext4_image(dir: &Path) -> PathBuf {
     image
 }
 
+fn xfs_image(dir: &Path) -> PathBuf {
+    let image = dir.join("xfs-image");
+    fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
+    assert!(Command::new("mkfs.xfs").arg("-q").arg(&image).status().unwrap().success());
+    image
+}
+
 fn open_descriptors() -> usize {
     fs::read_dir("/proc/thread-self/fd").unwrap().count()
 }
@@ -383,16 +390,21 @@ fn a_read_only_mount_refuses_writes() {
 #[test]
 fn a_file_system_on_a_read_only_device_is_mounted_read_only() {
     isolated(|dir| {
-        let image = ext4_image(dir);
-        let device = Loop::attach(&image, true);
-        let mut wanted = request(device.what(), &dir.join("volume"));
-        let error = linux().mount(&wanted).unwrap_err();
-        assert_eq!(error.kind(), Kind::FailedPrecondition, "{error}");
-        wanted.read_only = true;
-        let mount = linux().mount(&wanted).unwrap();
-        assert!(mount.super_options.starts_with("ro"), "{}", mount.super_options);
-        linux().unmount(&wanted.target).unwrap();
+        read_only_device(dir, &ext4_image(dir), "ext4");
+        read_only_device(dir, &xfs_image(dir), "xfs");
     });
+}
+
+fn read_only_device(dir: &Path, image: &Path, fstype: &str) {
+    let device = Loop::attach(image, true);
+    let what = What::Device { device: device.0.clone(), fstype: fstype.into() };
+    let mut wanted = request(what, &dir.join("volume"));
+    let error = linux().mount(&wanted).unwrap_err();
+    assert_eq!(error.kind(), Kind::FailedPrecondition, "{error}");
+    wanted.read_only = true;
+    let mount = linux().mount(&wanted).unwrap();
+    assert!(mount.super_options.starts_with("ro"), "{}", mount.super_options);
+    linux().unmount(&wanted.target).unwrap();
 }
 
 #[test]
