@@ -113,6 +113,11 @@ impl Orchestrator {
         self.ledger.list().iter().filter(|entry| entry.state == State::Mounted).count()
     }
 
+    /// The ledger's entries: the volumes in use on this machine.
+    pub fn in_use(&self) -> Vec<Arc<Entry>> {
+        self.ledger.list()
+    }
+
     /// Creates a volume, or finds the one that answers the request.
     pub async fn create(&self, request: Request) -> Result<Outcome<Volume>> {
         let create = self.complete(request)?;

@@ -1,0 +1,398 @@
+//! Configuration: a YAML file, overridden by the environment, overridden by flags. Typed; a key that
+//! does not exist is refused with the one that was probably meant.
+
+mod keys;
+
+use crate::listen::Listen;
+use crate::paths::Paths;
+use error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use volume::{ServiceName, drivers};
+
+pub use keys::ENVIRONMENT_PREFIX;
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is logged.
+    #[serde(default)]
+    pub log: Log,
+    /// Drivers with their settings, by a name of your choice.
+    #[serde(default)]
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Docker volume plugins, by the name that Docker knows them by.
+    #[serde(default)]
+    pub docker: BTreeMap<ServiceName, Module>,
+}
+
+/// What is logged, on standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    #[serde(default = "Log::default_level")]
+    pub level: String,
+    /// `text` or `json`.
+    #[serde(default)]
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Log {
+    const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+    fn default_level() -> String {
+        "info".to_owned()
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Self::default_level(), format: LogFormat::default() }
+    }
+}
+
+/// A driver with its settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The driver's name.
+    #[serde(default)]
+    pub driver: String,
+    /// The driver's own options.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// Volume options for volumes whose creator says nothing else.
+    #[serde(default)]
+    pub volume: BTreeMap<String, String>,
+}
+
+/// A Docker volume plugin: a socket that speaks Docker's protocol for one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// The service whose volumes it offers; by default the one of the module's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+    /// `unix:///path`, or `tcp://127.0.0.1:port`; by default the socket of its name in Docker's
+    /// plugin directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Certificates for a TCP listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// Certificates and keys, as PEM files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate chain.
+    #[serde(default)]
+    pub cert: PathBuf,
+    /// The server's private key.
+    #[serde(default)]
+    pub key: PathBuf,
+    /// The authority whose clients are let in. Without it, whoever reaches the port is.
+    #[serde(default, rename = "clientCa", skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+    /// The authority that signed `cert`, told to Docker in the plugin's `.json` file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// The certificate that Docker shall show, told to it likewise.
+    #[serde(default, rename = "clientCert", skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<PathBuf>,
+    /// The key of that certificate.
+    #[serde(default, rename = "clientKey", skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<PathBuf>,
+}
+
+impl Default for Config {
+    /// Without any file: driver `loop`, served to Docker as `mobula`.
+    fn default() -> Self {
+        let mut config =
+            Self { log: Log::default(), services: BTreeMap::new(), docker: BTreeMap::new() };
+        config.complete();
+        config
+    }
+}
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The file to read instead of the usual one; then it must exist.
+    pub file: Option<PathBuf>,
+    /// Keys and values, as in `log.level` and `debug`.
+    pub set: Vec<(String, String)>,
+}
+
+/// Reads file, environment and flags, in this order, and checks the result.
+pub fn load(paths: &Paths, overrides: &Overrides) -> Result<Config> {
+    load_with(
+        paths,
+        overrides,
+        std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }),
+    )
+}
+
+fn load_with(
+    paths: &Paths,
+    overrides: &Overrides,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config> {
+    let mut config = read(paths, overrides)?;
+    for (name, value) in environment {
+        keys::apply_variable(&mut config, &name, &value)?;
+    }
+    for (key, value) in &overrides.set {
+        keys::apply(&mut config, key, value)?;
+    }
+    config.complete();
+    config.check()?;
+    Ok(config)
+}
+
+fn read(paths: &Paths, overrides: &Overrides) -> Result<Config> {
+    let (path, must_exist) = match &overrides.file {
+        Some(path) => (path.clone(), true),
+        None => (paths.config(), false),
+    };
+    let text = match host::file::read_optional(&path)? {
+        Some(text) => text,
+        None if must_exist => {
+            return Err(Error::invalid_argument(format!(
+                "configuration file {} does not exist; name an existing one with --config",
+                path.display()
+            )));
+        }
+        None => return Ok(Config::empty()),
+    };
+    let text = String::from_utf8(text)
+        .map_err(|_| Error::invalid_argument(format!("{} is not valid UTF-8", path.display())))?;
+    parse(&text).map_err(|error| {
+        Error::invalid_argument(format!("{}: {}", path.display(), error.message()))
+    })
+}
+
+/// Parses the text of a configuration file.
+pub fn parse(text: &str) -> Result<Config> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(Config::empty());
+    }
+    serde_saphyr::from_str(text).map_err(|source| {
+        let said = source.to_string();
+        let hint = keys::suggestion(&said).map(|near| format!("; did you mean {near}?"));
+        // The library's report shows the line; a secret on it must not end up in a log.
+        let first = said.lines().next().unwrap_or("it cannot be read").to_owned();
+        Error::invalid_argument(format!("{first}{}", hint.unwrap_or_default()))
+    })
+}
+
+impl Config {
+    fn empty() -> Self {
+        Self { log: Log::default(), services: BTreeMap::new(), docker: BTreeMap::new() }
+    }
+
+    /// Fills in what follows from what is said: a service when there is none, and for services
+    /// that no module offers, one of their own name.
+    fn complete(&mut self) {
+        if self.services.is_empty()
+            && let Ok(name) = ServiceName::parse("mobula")
+        {
+            self.services.insert(name, Service { driver: "loop".to_owned(), ..Service::default() });
+        }
+        if self.docker.is_empty() {
+            let own = |name: &ServiceName| (name.clone(), Module::default());
+            self.docker = self.services.keys().map(own).collect();
+        }
+        for (name, module) in &mut self.docker {
+            module.service.get_or_insert_with(|| name.clone());
+        }
+    }
+
+    /// Whether it can be used at all; a driver's own troubles show when its service is opened.
+    pub fn check(&self) -> Result<()> {
+        if !Log::LEVELS.contains(&self.log.level.as_str()) {
+            return Err(Error::invalid_argument(format!(
+                "log.level \"{}\" is not a level; levels are {}",
+                self.log.level,
+                Log::LEVELS.join(", ")
+            )));
+        }
+        for (name, module) in &self.docker {
+            let service = module.service.as_ref().unwrap_or(name);
+            if !self.services.contains_key(service) {
+                let known: Vec<_> = self.services.keys().map(ServiceName::as_str).collect();
+                return Err(Error::invalid_argument(format!(
+                    "docker.{name} offers service {service}, which is not configured; services \
+                     are {}",
+                    known.join(", ")
+                )));
+            }
+            let listen = module.listen.as_deref().map(Listen::parse).transpose()?;
+            if module.tls.is_some() && !matches!(listen, Some(Listen::Tcp(_))) {
+                return Err(Error::invalid_argument(format!(
+                    "docker.{name} has tls but no TCP address; set docker.{name}.listen to \
+                     tcp://ADDRESS:PORT"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with its services: unknown drivers and options. Opens nothing.
+    pub fn problems(&self) -> Vec<String> {
+        let services = self.services.iter();
+        let problem = |(name, service): (&ServiceName, &Service)| {
+            service.parsed().err().map(|error| format!("services.{name}: {error}"))
+        };
+        services.filter_map(problem).collect()
+    }
+
+    /// The same with every secret hidden.
+    pub fn redacted(&self) -> Self {
+        let mut config = self.clone();
+        for service in config.services.values_mut() {
+            let Ok(spec) = drivers::get(&service.driver) else { continue };
+            for (name, value) in &mut service.options {
+                let options = spec.service_options.iter();
+                if options.clone().any(|o| o.secret && o.name.eq_ignore_ascii_case(name)) {
+                    "********".clone_into(value);
+                }
+            }
+        }
+        config
+    }
+}
+
+impl Service {
+    /// Its driver, the driver's options by their proper names, and its volume defaults.
+    pub fn parsed(
+        &self,
+    ) -> Result<(&'static volume::Spec, BTreeMap<String, String>, volume::Parameters)> {
+        let spec = drivers::get(&self.driver)?;
+        let given = self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut options = BTreeMap::new();
+        for (option, value) in volume::options::normalise(spec.service_options, given)?.values() {
+            option.unit.check(option.name, value)?;
+            options.insert(option.name.to_owned(), (*value).to_owned());
+        }
+        let given = self.volume.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let (defaults, origin) = volume::options::parse_volume_options(spec, given)?;
+        if origin.is_some() {
+            return Err(Error::invalid_argument(
+                "volume defaults cannot name a snapshot or clone; say that when creating a volume",
+            ));
+        }
+        Ok((spec, options, defaults))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        parse(text).and_then(|config| config.check()).expect_err(text).to_string()
+    }
+
+    fn loaded(text: &str, environment: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Config> {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::at(home.path());
+        std::fs::create_dir_all(paths.config().parent().unwrap()).unwrap();
+        std::fs::write(paths.config(), text).unwrap();
+        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        let overrides = Overrides { file: None, set: owned(set) };
+        load_with(&paths, &overrides, owned(environment).into_iter())
+    }
+
+    #[test]
+    fn without_any_file_the_loop_driver_is_served_as_mobula() {
+        let home = tempfile::tempdir().unwrap();
+        let config =
+            load_with(&Paths::at(home.path()), &Overrides::default(), std::iter::empty()).unwrap();
+        assert_eq!(config, Config::default());
+        let name = ServiceName::parse("mobula").unwrap();
+        assert_eq!(config.services[&name].driver, "loop");
+        assert_eq!(config.docker[&name].service, Some(name));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_one_that_was_meant() {
+        let error = refused("sevices:\n  a: {driver: loop}\n");
+        assert!(error.contains("sevices") && error.contains("did you mean services?"), "{error}");
+        let error = refused("services:\n  a: {drivr: loop}\n");
+        assert!(error.contains("did you mean driver?"), "{error}");
+    }
+
+    #[test]
+    fn values_stay_as_they_are_written() {
+        let config = parse("services:\n  a: {driver: loop, volume: {size: 10, mode: 0770}}\n");
+        let service = &config.unwrap().services[&ServiceName::parse("a").unwrap()];
+        assert_eq!(service.volume["mode"], "0770");
+        assert_eq!(service.parsed().unwrap().2.mode, Some(0o770));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_flags_over_both() {
+        let text = "log: {level: warn}\nservices:\n  my-db: {driver: local}\n";
+        let service = ServiceName::parse("my-db").unwrap();
+        let config = loaded(text, &[("MOBULA_SERVICES_MY_DB_DRIVER", "loop")], &[]).unwrap();
+        assert_eq!(
+            (config.log.level.as_str(), config.services[&service].driver.as_str()),
+            ("warn", "loop")
+        );
+        let environment =
+            [("MOBULA_LOG_LEVEL", "error"), ("MOBULA_SERVICES_MY_DB_VOLUME_SIZE", "5")];
+        let config = loaded(text, &environment, &[("log.level", "debug")]).unwrap();
+        assert_eq!(config.log.level, "debug");
+        assert_eq!(config.services[&service].volume["size"], "5");
+    }
+
+    #[test]
+    fn an_unknown_variable_or_key_is_refused() {
+        let error = loaded("", &[("MOBULA_LOG_LEVLE", "x")], &[]).expect_err("unknown").to_string();
+        assert!(error.contains("MOBULA_LOG_LEVLE") && error.contains("log.level"), "{error}");
+        assert!(loaded("", &[], &[("log.colour", "x")]).is_err());
+        assert!(loaded("", &[("OTHER", "x"), ("MOBULA_HOME", "/x")], &[]).is_ok());
+    }
+
+    #[test]
+    fn a_module_without_its_service_is_refused() {
+        let error = refused("services: {a: {driver: loop}}\ndocker: {b: {service: c}}\n");
+        assert!(error.contains("services are a"), "{error}");
+    }
+
+    #[test]
+    fn problems_of_services_are_listed() {
+        let text = "services:\n  a: {driver: lop}\n  b: {driver: loop, volume: {sise: 1}}\n";
+        let problems = parse(text).unwrap().problems();
+        assert!(problems[0].contains("did you mean loop?"), "{problems:?}");
+        assert!(problems[1].contains("did you mean size?"), "{problems:?}");
+    }
+
+    #[test]
+    fn malformed_text_is_an_error_with_its_place() {
+        for text in ["services: [", "services:\n  a: {driver: loop}\n  a: {driver: local}\n", "42"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The demonstration.
+
+use error::Result;
+
+/// Runs the demonstration.
+pub fn run() -> Result<()> {
+    Ok(())
+}
