@@ -138,37 +138,39 @@ impl Images {
     /// will do for a request to read only.
     pub(crate) fn attach(&self, image: &Path, attach: Attach) -> Result<Outcome<PathBuf>> {
         let file = open_image(image, attach.read_only)?;
-        lock(&file, image)?;
-        let id = Image::of(&file.metadata().doing(|| format!("look at {}", image.display()))?);
-        let outcome = match self.find_open(image, id)? {
-            Some(found) => Outcome::AlreadyDone(reuse(found, image, attach)?),
-            None => Outcome::Done(configure(&file, image, attach)?),
+        let (_lock, id) = lock(image)?;
+        let (device, is_new) = match self.find_open(image, id)? {
+            Some(found) => (reuse(found, image, attach)?, false),
+            None => (configure(&file, image, attach)?, true),
         };
-        let path = outcome.clone_path();
         failpoint::hit("loopdev.attached");
-        self.held().insert(id, outcome.into_inner());
-        Ok(path)
+        let path = device.path.clone();
+        self.held().insert(id, device);
+        Ok(if is_new { Outcome::Done(path) } else { Outcome::AlreadyDone(path) })
     }
 
     /// Detaches `image` and waits until its device is free.
     pub(crate) fn detach(&self, image: &Path) -> Result<Outcome> {
-        let found = match OpenOptions::new().read(true).open(image) {
-            Ok(file) => {
-                lock(&file, image)?;
-                let id =
-                    Image::of(&file.metadata().doing(|| format!("look at {}", image.display()))?);
-                self.find_open(image, id)?
+        let found = match lock(image) {
+            Ok((_lock, id)) => self.start_detach(self.find_open(image, id)?, image)?,
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.start_detach(find_deleted(image)?, image)?
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => find_deleted(image)?,
-            Err(error) => return Err(Error::io(format!("open {}", image.display()), error)),
+            Err(error) => return Err(error),
         };
-        let Some(found) = found else { return Ok(Outcome::AlreadyDone(())) };
+        let Some((path, id)) = found else { return Ok(Outcome::AlreadyDone(())) };
+        wait_until_free(&path, id, image)?;
+        Ok(Outcome::Done(()))
+    }
+
+    /// Starts the detach of a device that was found, and lets go of it.
+    fn start_detach(&self, found: Option<Loop>, image: &Path) -> Result<Option<(PathBuf, Image)>> {
+        let Some(found) = found else { return Ok(None) };
         clear(&found, image)?;
         failpoint::hit("loopdev.cleared");
-        self.held().remove(&found.status.image());
-        let Loop { path, status, .. } = found;
-        wait_until_free(&path, status.image(), image)?;
-        Ok(Outcome::Done(()))
+        let id = found.status.image();
+        self.held().remove(&id);
+        Ok(Some((found.path, id)))
     }
 
     /// Makes `image` `bytes` long and its device with it. Shorter than it is → `OutOfRange`.
@@ -210,15 +212,6 @@ impl Images {
     }
 }
 
-impl Outcome<Loop> {
-    fn clone_path(&self) -> Outcome<PathBuf> {
-        match self {
-            Self::Done(device) => Outcome::Done(device.path.clone()),
-            Self::AlreadyDone(device) => Outcome::AlreadyDone(device.path.clone()),
-        }
-    }
-}
-
 /// Opens `image` and makes sure that it is a regular file.
 fn open_image(image: &Path, read_only: bool) -> Result<File> {
     let open = || format!("open {}", image.display());
@@ -234,11 +227,13 @@ fn open_image(image: &Path, read_only: bool) -> Result<File> {
     Ok(file)
 }
 
-/// Locks the image until `file` is closed.
-fn lock(file: &File, image: &Path) -> Result<()> {
+/// Locks the image until what is returned is dropped. Its own open file: the lock belongs to that,
+/// and the one given to the loop device stays open for as long as it is attached.
+fn lock(image: &Path) -> Result<(File, Image)> {
+    let file = open_image(image, true)?;
     let until = Instant::now() + LOCKED;
     loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(POLL),
             Err(Errno::WOULDBLOCK) => {
                 return Err(Error::unavailable(format!(
@@ -248,9 +243,11 @@ fn lock(file: &File, image: &Path) -> Result<()> {
                 )));
             }
             Err(Errno::INTR) => {}
-            other => return other.doing(|| format!("lock {}", image.display())),
+            other => break other.doing(|| format!("lock {}", image.display()))?,
         }
     }
+    let found = file.metadata().doing(|| format!("look at {}", image.display()))?;
+    Ok((file, Image::of(&found)))
 }
 
 /// Takes a device that is already attached, with autoclear as asked for.
@@ -505,11 +502,9 @@ mod tests {
     #[test]
     fn the_lock_excludes_a_second_open_of_the_same_image() {
         let image = tempfile::NamedTempFile::new().expect("made");
-        let (one, two) = (File::open(image.path()), File::open(image.path()));
-        let (one, two) = (one.expect("open"), two.expect("open"));
-        lock(&one, image.path()).expect("free");
+        let one = lock(image.path()).expect("free");
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| lock(&two, image.path()).is_ok());
+            let waiting = scope.spawn(|| lock(image.path()).is_ok());
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished());
             drop(one);
