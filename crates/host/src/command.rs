@@ -3,12 +3,14 @@
 
 use error::{Error, IoContext, Kind, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open,
+};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -92,6 +94,65 @@ pub fn failure(program: &str, finished: &Finished) -> Error {
     let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(4)..].join(" / ");
     Error::internal(format!("{program} failed with code {}: {tail}", finished.code))
+}
+
+/// This very program, running in the background; killed when dropped.
+#[derive(Debug)]
+pub struct Background(Child);
+
+impl Background {
+    /// Starts the calling program again with other arguments and further environment variables;
+    /// both its output streams go to the end of the file `log`.
+    pub fn start(args: &[&str], variables: &[(&str, &OsStr)], log: &Path) -> Result<Self> {
+        let doing = || format!("open {}", log.display());
+        let log = std::fs::File::options().append(true).create(true).open(log).doing(doing)?;
+        let copy = log.try_clone().doing(doing)?;
+        std::process::Command::new("/proc/self/exe")
+            .args(args)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(copy)
+            .stderr(log)
+            .spawn()
+            .doing(|| "start this program again")
+            .map(Self)
+    }
+
+    /// Its exit code, once it has ended.
+    pub fn ended(&mut self) -> Result<Option<i32>> {
+        let status = self.0.try_wait().doing(|| "look after a started program")?;
+        Ok(status.map(exit_code))
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub fn kill(mut self) -> Result<()> {
+        self.0.kill().doing(|| "kill a started program")?;
+        self.0.wait().doing(|| "wait for a killed program").map(drop)
+    }
+
+    /// Asks it to end (SIGTERM) and answers its exit code; not within `deadline` →
+    /// `DeadlineExceeded`, and it is killed.
+    pub fn stop(mut self, deadline: Duration) -> Result<i32> {
+        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
+            kill_process(pid, Signal::TERM).doing(|| "stop a started program")?;
+        }
+        let until = Instant::now() + deadline;
+        while Instant::now() < until {
+            if let Some(code) = self.ended()? {
+                return Ok(code);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let late = format!("the program did not end within {} s", deadline.as_secs());
+        Err(Error::deadline_exceeded(late))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn wait(child: &mut Child, program: &str, deadline: Duration) -> Result<Finished> {

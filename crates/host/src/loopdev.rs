@@ -476,6 +476,20 @@ fn ioctl(fd: impl AsFd, request: u32, argument: usize) -> Result<i32, Errno> {
     Ok(result)
 }
 
+/// The files that loop devices of this machine are attached to, as the kernel names them.
+pub fn backing_files() -> Result<Vec<PathBuf>> {
+    let dir = "/sys/block";
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).doing(|| format!("list {dir}"))? {
+        let entry = entry.doing(|| format!("list {dir}"))?;
+        // Only those that are attached have this file.
+        if let Ok(file) = std::fs::read_to_string(entry.path().join("loop/backing_file")) {
+            files.push(PathBuf::from(file.trim_end_matches('\n')));
+        }
+    }
+    Ok(files)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

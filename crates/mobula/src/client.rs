@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -101,8 +101,18 @@ impl Client {
     }
 }
 
+/// POST `body` to `path` at any UNIX socket; the status and the body of the answer.
+pub async fn post_to(socket: &Path, path: &str, body: Bytes) -> Result<(u16, Bytes)> {
+    let request = Request::builder().method(Method::POST).uri(path).header("host", "plugin");
+    let request = request.body(Full::new(body)).map_err(|source| {
+        Error::invalid_argument(format!("\"{path}\" cannot be asked for")).because(source)
+    })?;
+    let (status, body) = ask(socket, request).await?;
+    Ok((status.as_u16(), body))
+}
+
 async fn ask(
-    socket: &PathBuf,
+    socket: &Path,
     request: Request<Full<Bytes>>,
 ) -> Result<(axum::http::StatusCode, Bytes)> {
     let stream = UnixStream::connect(socket)
