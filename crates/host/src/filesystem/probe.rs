@@ -159,6 +159,12 @@ fn signature_areas(size: u64) -> Vec<Range<u64>> {
             at..at + 4096
         }));
     }
+    // The headers of xfs's allocation groups: four, or of 1 TiB each.
+    areas.extend([1, 2, 3].map(|quarter| {
+        let at = (size / 4 * quarter) & !0xFFFF;
+        at..at.saturating_add(128 << 10)
+    }));
+    areas.push(1 << 40..(1 << 40) + 4096);
     // The backup GPT, mdraid 0.90 and 1.0, the last two ZFS labels.
     areas.push(size.saturating_sub(ends)..size);
     areas.iter().map(|area| area.start.min(size)..area.end.min(size)).collect()

@@ -1,7 +1,8 @@
 //! Journal replay, check and a new UUID, by the file systems' own tools, on unmounted block devices.
 
+use super::Fstype;
 use super::probe::superblock_of;
-use super::{Fstype, superblock};
+use super::superblock::{self, START};
 use crate::command::{self, Finished};
 use crate::{Outcome, device, failpoint};
 use error::{Error, IoContext, Result};
@@ -28,10 +29,13 @@ pub(crate) fn check(device: &Path, fstype: Fstype) -> Result<()> {
         Fstype::Ext4 => e2fsck(device, &["-p"]),
         Fstype::Xfs => {
             // Without the replay xfs_repair -n takes what is still in the log for damage.
-            replay_xfs(device)?;
+            replay(device, fstype)?;
             inspect(device, "xfs_repair", &["-n"], "xfs_repair")
         }
-        Fstype::Btrfs => inspect(device, "btrfs", &["check", "--readonly"], "btrfs check --repair"),
+        Fstype::Btrfs => {
+            replay_btrfs(device)?;
+            inspect(device, "btrfs", &["check", "--readonly"], "btrfs check --repair")
+        }
     }
 }
 
@@ -44,9 +48,7 @@ pub(crate) fn set_uuid(device: &Path, fstype: Fstype, uuid: Uuid) -> Result<Outc
     let said = match fstype {
         Fstype::Ext4 => set_ext4(device, uuid)?,
         Fstype::Xfs => set_xfs(device, uuid)?,
-        // Only the superblock is written, and a killed btrfstune leaves the old UUID or the new
-        // one; -U would write all metadata anew and leave a wreck.
-        Fstype::Btrfs => run(device, "btrfstune", &["-M", &uuid.to_string()])?,
+        Fstype::Btrfs => set_btrfs(device, uuid)?,
     };
     failpoint::hit("filesystem.uuid");
     // Not the exit code: xfs_db ends with 0 after it has refused.
@@ -111,7 +113,7 @@ fn damaged(device: &Path, by_hand: &str) -> Error {
 
 /// A journal that is replayed later would bring the old UUID back, so it is replayed first.
 fn set_ext4(device: &Path, uuid: Uuid) -> Result<Finished> {
-    if has_journal_to_replay(device)? {
+    if has_journal_to_replay(device, Fstype::Ext4)? {
         e2fsck(device, &["-p"])?;
     }
     let uuid = uuid.to_string();
@@ -124,12 +126,19 @@ fn set_ext4(device: &Path, uuid: Uuid) -> Result<Finished> {
     run(device, "tune2fs", &["-U", &uuid])
 }
 
-fn has_journal_to_replay(device: &Path) -> Result<bool> {
-    let mut start = vec![0; 2048];
+/// Only the superblock is written (-M): a killed btrfstune leaves the old UUID or the new one,
+/// where -U would write all metadata anew and leave a wreck.
+fn set_btrfs(device: &Path, uuid: Uuid) -> Result<Finished> {
+    replay_btrfs(device)?;
+    run(device, "btrfstune", &["-M", &uuid.to_string()])
+}
+
+fn has_journal_to_replay(device: &Path, fstype: Fstype) -> Result<bool> {
+    let mut start = vec![0; START];
     let file = File::open(device);
     file.and_then(|file| file.read_exact_at(&mut start, 0))
         .doing(|| format!("read {}", device.display()))?;
-    Ok(superblock::ext4_needs_recovery(&start))
+    Ok(superblock::has_journal_to_replay(&start, fstype))
 }
 
 /// xfs_db refuses while the log is dirty, and that of a frozen file system is.
@@ -140,15 +149,34 @@ fn set_xfs(device: &Path, uuid: Uuid) -> Result<Finished> {
     if read_uuid(device, Fstype::Xfs)? == uuid {
         return Ok(finished);
     }
-    replay_xfs(device)?;
+    replay(device, Fstype::Xfs)?;
     run(device, "xfs_db", &args)
 }
 
-/// Lets the kernel replay the log: by a mount that is attached nowhere, so that nobody sees it, and
-/// without regard to a source of the same UUID that is mounted meanwhile.
-fn replay_xfs(device: &Path) -> Result<()> {
-    mount_detached(device)
-        .doing(|| format!("replay the log of the xfs on {} by mounting it", device.display()))?;
+/// btrfstune (6.2) counts the generation up and leaves the log tree behind, which no longer fits:
+/// the file system can't be mounted any more. Linux 6.7 and newer mount a clone beside its source.
+fn replay_btrfs(device: &Path) -> Result<()> {
+    if !has_journal_to_replay(device, Fstype::Btrfs)? {
+        return Ok(());
+    }
+    let replayed = replay(device, Fstype::Btrfs);
+    if replayed.is_ok() && !has_journal_to_replay(device, Fstype::Btrfs)? {
+        return Ok(());
+    }
+    let error = Error::failed_precondition(format!(
+        "the log of the btrfs on {} could not be replayed; when it is a clone of a mounted btrfs,          unmount that first, or freeze it before it is cloned",
+        device.display()
+    ));
+    Err(match replayed {
+        Ok(()) => error,
+        Err(cause) => error.because(cause),
+    })
+}
+
+/// Lets the kernel replay the log: by a mount that is attached nowhere, so that nobody sees it.
+fn replay(device: &Path, fstype: Fstype) -> Result<()> {
+    mount_detached(device, fstype)
+        .doing(|| format!("replay the log of the {fstype} on {} by a mount", device.display()))?;
     let until = Instant::now() + SETTLED;
     while device::is_held(device)? {
         if Instant::now() >= until {
@@ -163,10 +191,13 @@ fn replay_xfs(device: &Path) -> Result<()> {
     Ok(())
 }
 
-fn mount_detached(device: &Path) -> Result<(), Errno> {
-    let context = fsopen("xfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+fn mount_detached(device: &Path, fstype: Fstype) -> Result<(), Errno> {
+    let context = fsopen(fstype.name(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", device)?;
-    fsconfig_set_flag(&context, "nouuid")?;
+    if fstype == Fstype::Xfs {
+        // Its source may be mounted with the same UUID.
+        fsconfig_set_flag(&context, "nouuid")?;
+    }
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     Ok(())

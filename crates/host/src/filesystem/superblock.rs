@@ -37,10 +37,16 @@ fn ext4(start: &[u8]) -> Option<Superblock> {
     })
 }
 
-/// Whether ext4's journal holds what is not yet in its place (INCOMPAT_RECOVER).
-pub(super) fn ext4_needs_recovery(start: &[u8]) -> bool {
-    let incompatible = start.get(1024..2048).and_then(|block| Fields(block).le32(0x60));
-    incompatible.is_some_and(|features| features & 0x4 != 0)
+/// Whether the journal holds what is not yet in its place; xfs does not tell in its superblock.
+pub(super) fn has_journal_to_replay(start: &[u8], fstype: Fstype) -> bool {
+    let field = |from: usize| start.get(from..).map(Fields);
+    match fstype {
+        // INCOMPAT_RECOVER
+        Fstype::Ext4 => field(1024).and_then(|block| block.le32(0x60)).is_some_and(|f| f & 4 != 0),
+        // log_root
+        Fstype::Btrfs => field(BTRFS).and_then(|block| block.le64(96)).is_some_and(|at| at != 0),
+        Fstype::Xfs => false,
+    }
 }
 
 /// Two bytes of magic are soon found in any data: the geometry must fit as well.
@@ -264,6 +270,17 @@ pub(super) mod tests {
         let mut bytes = btrfs_bytes();
         bytes[BTRFS + 56] = 1 << 2;
         assert!(find(&bytes)[0].needs_check);
+    }
+
+    #[test]
+    fn a_journal_to_replay_is_noticed() {
+        let (mut ext4, mut btrfs) = (ext4_bytes(), btrfs_bytes());
+        assert!(!has_journal_to_replay(&ext4, Fstype::Ext4));
+        assert!(!has_journal_to_replay(&btrfs, Fstype::Btrfs));
+        ext4[1024 + 0x60] |= 4;
+        btrfs[BTRFS + 97] = 1;
+        assert!(has_journal_to_replay(&ext4, Fstype::Ext4));
+        assert!(has_journal_to_replay(&btrfs, Fstype::Btrfs));
     }
 
     #[test]
