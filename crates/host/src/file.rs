@@ -47,8 +47,7 @@ pub enum Copy {
 /// Puts a file with mode 0600 and these contents at `path`: readers see the old file or the new
 /// one. After an error the old file is there (or, when only the last fsync failed, the new one).
 pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
-    let temp = temporary(path)?;
-    let mut file = create_new(&temp, 0o600)?;
+    let (mut file, temp) = create_temporary(path)?;
     let written = fill_and_rename(&mut file, &temp, path, bytes, durability);
     if written.is_err() {
         let _ = fs::remove_file(&temp);
@@ -80,17 +79,24 @@ fn fill_and_rename(
     fs::rename(temp, path).doing(write)
 }
 
-/// A name beside `path` that nobody else uses: `.{name}.tmp-{pid}-{counter}`.
-fn temporary(path: &Path) -> Result<PathBuf> {
+/// Creates `.{name}.tmp-{pid}-{counter}` beside `path`. One that is there was left by a process that
+/// was killed and had our number, which in a container is always the same.
+fn create_temporary(path: &Path) -> Result<(File, PathBuf)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or_else(|| {
         Error::invalid_argument(format!("{} does not name a file", path.display()))
     })?;
-    let mut temp = OsString::from(".");
-    temp.push(name);
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    temp.push(format!(".tmp-{}-{count}", std::process::id()));
-    Ok(path.with_file_name(temp))
+    loop {
+        let mut temp = OsString::from(".");
+        temp.push(name);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        temp.push(format!(".tmp-{}-{count}", std::process::id()));
+        let temp = path.with_file_name(temp);
+        match create_new(&temp, 0o600) {
+            Err(error) if error.kind() == Kind::AlreadyExists => {}
+            other => return other.map(|file| (file, temp)),
+        }
+    }
 }
 
 fn create_new(path: &Path, mode: u32) -> Result<File> {
@@ -390,8 +396,7 @@ impl Tree<'_> {
 
     fn remove(&mut self, dir: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Stop> {
         match unlinkat(dir, name, AtFlags::empty()) {
-            // EPERM is what POSIX has for a directory, EISDIR what Linux has.
-            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(Errno::ISDIR) => {}
             Err(Errno::NOENT) | Ok(()) => return Ok(()),
             Err(Errno::BUSY) => return Err(Stop::Mounted(name.to_owned())),
             Err(errno) => return Err(errno.into()),
@@ -495,6 +500,20 @@ mod tests {
         fs::create_dir(&path).expect("directory in the way");
         write_atomic(&path, b"x", Durability::Synced).expect_err("a directory is there");
         assert_eq!(entries(dir.path()), ["taken"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_of_the_same_number_left_is_no_hindrance() {
+        let dir = dir();
+        let path = dir.path().join("f");
+        write_atomic(&path, b"old", Durability::Volatile).expect("written");
+        // The tests of this process count on, but not by thousands.
+        for count in 0..2000 {
+            let stale = format!(".f.tmp-{}-{count}", std::process::id());
+            fs::write(dir.path().join(stale), "half").expect("written");
+        }
+        write_atomic(&path, b"new", Durability::Volatile).expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
     }
 
     #[test]

@@ -165,14 +165,16 @@ pub trait Disks: Send + Sync {
 
     /// Attaches `image` to a loop device: direct I/O where the file system can, and never a second
     /// device for the same image. The kernel detaches it when this process has ended and nothing
-    /// has it mounted, unless `keep`.
+    /// has it mounted, unless `keep`. Attached read-only or in part already, and wanted otherwise →
+    /// `FailedPrecondition`; a device attached read-write will do for reading.
     fn attach_image(&self, image: &Path, attach: Attach) -> Result<Outcome<PathBuf>>;
 
     /// Detaches `image` from its loop device and waits until it is gone. Held by a mount →
     /// `FailedPrecondition`.
     fn detach_image(&self, image: &Path) -> Result<Outcome>;
 
-    /// Makes `image` `bytes` long, durably, and tells its loop device, if it has one.
+    /// Makes `image` `bytes` long, durably, and tells its loop device, if it has one. Never shorter
+    /// than it is (`OutOfRange`).
     fn resize_image(&self, image: &Path, bytes: u64) -> Result<()>;
 }
 

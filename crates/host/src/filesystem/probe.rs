@@ -135,7 +135,7 @@ fn first_data(file: &File, device: &Path, size: u64) -> Result<Option<u64>> {
         let mut at = area.start;
         while at < area.end {
             let bytes = read(file, device, at..area.end.min(at + CHUNK))?;
-            if let Some(found) = bytes.iter().position(|&byte| byte != 0) {
+            if let Some(found) = first_set(&bytes) {
                 return Ok(Some(at + found as u64));
             }
             at += CHUNK;
@@ -144,13 +144,20 @@ fn first_data(file: &File, device: &Path, size: u64) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// Where the first byte is that is not zero; pages are compared whole, for that is much faster.
+fn first_set(bytes: &[u8]) -> Option<usize> {
+    const PAGE: usize = 4096;
+    let mut pages = bytes.chunks(PAGE).zip((0..).step_by(PAGE));
+    let (page, at) = pages.find(|(page, _)| **page != [0; PAGE][..page.len()])?;
+    page.iter().position(|&byte| byte != 0).map(|found| at + found)
+}
+
 /// Where file systems, RAIDs, volume managers and partition tables keep their signatures and the
 /// copies of them, clipped to a device of `size` bytes.
 fn signature_areas(size: u64) -> Vec<Range<u64>> {
     let ends = MIB + (64 << 10);
-    let mut areas = vec![0..ends];
-    // The mirrors of btrfs's superblock.
-    areas.extend([64 * MIB, 256 << 30].map(|at| at..at + (64 << 10)));
+    // The start, and the mirrors of btrfs's superblock.
+    let mut areas = vec![0..ends, 64 * MIB..65 * MIB, 256 << 30..(256 << 30) + MIB];
     // ext's backup superblocks (sparse_super), for blocks of 1, 2 and 4 KiB.
     for block in [1024, 2048, 4096] {
         let first = u64::from(block == 1024);
