@@ -1,0 +1,19 @@
+//! The program as its users meet it: its sockets, its command line, real kernels and real engines.
+//!
+//! One binary, so that it is linked once. Each test that mounts does so in a mount namespace of its
+//! own; what it starts it ends.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#![allow(missing_docs, unreachable_pub)]
+
+mod fixture;
+
+mod agent;
+mod command_line;
+mod engine;
+mod faults;
+#[cfg(feature = "failpoints")]
+mod kills;
+mod network;
+mod podman;
+mod protocol;
+mod pressure;
