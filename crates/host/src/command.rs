@@ -3,9 +3,7 @@
 
 use error::{Error, IoContext, Kind, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -64,6 +62,8 @@ pub fn run<S: AsRef<OsStr>>(program: &str, args: &[S], deadline: Duration) -> Re
         .env_clear()
         .env("PATH", SEARCH.join(":"))
         .env("LC_ALL", "C")
+        // mkfs.btrfs refuses a UUID that libblkid's cache remembers from a device of the past.
+        .env("BLKID_FILE", "/dev/null")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -261,15 +261,16 @@ mod tests {
     #[test]
     fn a_program_past_its_deadline_is_killed_with_its_children() {
         let began = Instant::now();
-        let error =
-            run("sh", &["-c", "sleep 60 & sleep 60"], Duration::from_millis(200)).expect_err("late");
+        let error = run("sh", &["-c", "sleep 60 & sleep 60"], Duration::from_millis(200))
+            .expect_err("late");
         assert_eq!(error.kind(), Kind::DeadlineExceeded);
         assert!(began.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
     fn only_the_end_of_a_long_stderr_is_kept() {
-        let script = "i=0; while [ $i -lt 9000 ]; do echo line-$i-xxxxxxxx >&2; i=$((i+1)); done; exit 1";
+        let script =
+            "i=0; while [ $i -lt 9000 ]; do echo line-$i-xxxxxxxx >&2; i=$((i+1)); done; exit 1";
         let finished = run("sh", &["-c", script], DEADLINE).expect("runs");
         assert!(finished.stderr.len() <= KEPT);
         assert!(finished.stderr.ends_with("line-8999-xxxxxxxx\n"));
@@ -282,6 +283,6 @@ mod tests {
         let mut names: Vec<_> =
             finished.stdout.lines().filter_map(|line| line.split('=').next()).collect();
         names.sort_unstable();
-        assert_eq!(names, ["LC_ALL", "PATH"]);
+        assert_eq!(names, ["BLKID_FILE", "LC_ALL", "PATH"]);
     }
 }

@@ -198,7 +198,8 @@ pub fn parse(text: &str) -> Result<Config> {
         let said = source.to_string();
         let hint = keys::suggestion(&said).map(|near| format!("; did you mean {near}?"));
         // The library's report shows the line; a secret on it must not end up in a log.
-        let first = said.lines().next().unwrap_or("it cannot be read").to_owned();
+        let first = said.lines().next().unwrap_or("it cannot be read");
+        let first = first.trim_start_matches("error: ");
         Error::invalid_argument(format!("{first}{}", hint.unwrap_or_default()))
     })
 }

@@ -148,12 +148,12 @@ fn unknown(what: &str, name: &str) -> Error {
     ))
 }
 
-/// The key that was meant, out of serde's "unknown field `a`, expected one of `b`, `c`".
+/// The key that was meant, out of serde's "unknown field `a`, expected one of b, c".
 pub(super) fn suggestion(said: &str) -> Option<String> {
-    let (_, rest) = said.split_once("unknown field")?;
-    let rest = rest.lines().next().unwrap_or(rest);
-    let mut quoted = rest.split('`').skip(1).step_by(2);
-    let wrong = quoted.next()?;
-    let known: Vec<&str> = quoted.collect();
+    let (_, rest) = said.lines().find_map(|line| line.split_once("unknown field `"))?;
+    let (wrong, rest) = rest.split_once('`')?;
+    let (_, known) = rest.split_once("expected ")?;
+    let known = known.trim_start_matches("one of ");
+    let known: Vec<&str> = known.split([',', ' ', '`']).filter(|word| !word.is_empty()).collect();
     nearest(wrong, &known).map(str::to_owned)
 }

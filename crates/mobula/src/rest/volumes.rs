@@ -5,7 +5,7 @@ use crate::api::{Changed, CreateVolume, ExpandVolume, MountVolume, VolumeInfo, V
 use crate::app::App;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use error::{Error, Result};
+use error::{Error, Kind, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub(super) struct Listing {
     service: Option<String>,
     /// At most so many.
     limit: Option<usize>,
-    /// The `next` of the part before; only together with `service`.
+    /// The `next` of the part before.
     token: Option<String>,
 }
 
@@ -52,34 +52,60 @@ fn find(app: &App, Path((service, name)): Place) -> Result<(Arc<Orchestrator>, V
 #[utoipa::path(get, path = "/v1/volumes", params(Listing),
     responses((status = 200, body = VolumeList)))]
 pub(super) async fn list(State(app): State<Arc<App>>, Query(listing): Query<Listing>) -> Answer {
-    let page = Page { limit: listing.limit.unwrap_or(0), token: listing.token };
     let mut answer = VolumeList { volumes: Vec::new(), next: None, failed: BTreeMap::new() };
+    let (first, mut token) = begin(listing.token)?;
     if let Some(service) = &listing.service {
-        let service = app.services().choose(Some(service))?;
-        let listed = service.list(&page).await?;
-        answer.next = listed.next;
-        answer.volumes.extend(listed.entries.into_iter().map(|v| describe::volume(&service, v)));
-        return Ok(json(&answer));
-    }
-    if page.limit > 0 || page.token.is_some() {
-        return Err(Error::invalid_argument(
-            "limit and token go with one service; add service=NAME to the query",
-        )
-        .into());
+        // One that cannot be listed is an error when it was asked for by name.
+        app.services().choose(Some(service))?;
     }
     for (name, _, service) in app.services().list() {
-        let listed = async {
-            let service = service?;
-            let listed = service.list(&page).await?;
-            Ok::<_, Error>(listed.entries.into_iter().map(move |v| describe::volume(&service, v)))
-        };
-        // One back end that does not answer must not hide the others.
-        match listed.await {
-            Ok(volumes) => answer.volumes.extend(volumes),
-            Err(error) => drop(answer.failed.insert(name.to_string(), error.to_string())),
+        let asked_for = listing.service.as_ref().is_none_or(|wanted| wanted == name.as_str());
+        if !asked_for || first.as_ref().is_some_and(|first| name < first) {
+            continue;
+        }
+        let left = listing.limit.map(|limit| limit.saturating_sub(answer.volumes.len()));
+        if left == Some(0) {
+            answer.next = Some(format!("{name}/"));
+            break;
+        }
+        let resumed = token.take().filter(|_| first.as_ref() == Some(name));
+        let page = Page { limit: left.unwrap_or(0), token: resumed };
+        match list_one(service, &page).await {
+            Ok((volumes, next)) => {
+                answer.volumes.extend(volumes);
+                answer.next = next.map(|token| format!("{name}/{token}"));
+            }
+            // One back end that does not answer must not hide the others.
+            Err(error) if listing.service.is_none() && error.kind() != Kind::Aborted => {
+                answer.failed.insert(name.to_string(), error.to_string());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if answer.next.is_some() {
+            break;
         }
     }
     Ok(json(&answer))
+}
+
+/// A token names the service it stopped in, and where in there.
+fn begin(token: Option<String>) -> Result<(Option<ServiceName>, Option<String>)> {
+    let Some(token) = token else { return Ok((None, None)) };
+    let wrong =
+        || Error::aborted("the page token is not one of this listing; begin again without it");
+    let (service, rest) = token.split_once('/').ok_or_else(wrong)?;
+    let service = ServiceName::parse(service).map_err(|_| wrong())?;
+    Ok((Some(service), (!rest.is_empty()).then(|| rest.to_owned())))
+}
+
+async fn list_one(
+    service: Result<Arc<Orchestrator>>,
+    page: &Page,
+) -> Result<(Vec<VolumeInfo>, Option<String>)> {
+    let service = service?;
+    let listed = service.list(page).await?;
+    let volumes = listed.entries.into_iter().map(|view| describe::volume(&service, view));
+    Ok((volumes.collect(), listed.next))
 }
 
 /// Create a volume; the same request again changes nothing.

@@ -30,11 +30,15 @@ fn kill_everywhere(
         }
         // The user tries again, and it simply works.
         let mut again = operation.to_vec();
-        if !matches!(operation[1], "create" | "clone") && operation[0] == "volume" {
+        if matches!(operation[1], "mount" | "unmount" | "attach" | "detach" | "rm") {
             again.push("--idempotent");
         }
         let output = home.run(&again);
-        assert!(output.status.success(), "{again:?} after a kill at {point}: {output:?}\n{}", points(home));
+        assert!(
+            output.status.success(),
+            "{again:?} after a kill at {point}: {output:?}\n{}",
+            points(home)
+        );
         assert!(home.mounts().len() <= 2, "{:?}", home.mounts());
         settle(home);
         home.assert_clean();
@@ -77,10 +81,15 @@ fn create_killed_anywhere_ends_with_one_volume() {
         return;
     }
     let home = home();
-    let kills = kill_everywhere(&home, &["volume", "create", "a"], |_| {}, |home| {
-        assert_eq!(home.ok(&["volume", "ls", "-q"]), "a");
-        remove(home);
-    });
+    let kills = kill_everywhere(
+        &home,
+        &["volume", "create", "a"],
+        |_| {},
+        |home| {
+            assert_eq!(home.ok(&["volume", "ls", "-q"]), "a");
+            remove(home);
+        },
+    );
     assert!(kills >= 8, "{kills}\n{}", points(&home));
 }
 
@@ -221,10 +230,15 @@ fn a_clone_and_its_first_mount_can_be_killed_anywhere() {
     }
     let home = home();
     home.ok(&["volume", "create", "source"]);
-    let kills = kill_everywhere(&home, &["volume", "clone", "source", "a"], |_| {}, |home| {
-        assert_eq!(home.ok(&["volume", "ls", "-q"]), "a\nsource");
-        remove(home);
-    });
+    let kills = kill_everywhere(
+        &home,
+        &["volume", "clone", "source", "a"],
+        |_| {},
+        |home| {
+            assert_eq!(home.ok(&["volume", "ls", "-q"]), "a\nsource");
+            remove(home);
+        },
+    );
     assert!(kills >= 5, "{kills}\n{}", points(&home));
     let cloned = |home: &Home| drop(home.ok(&["volume", "clone", "source", "a"]));
     kill_everywhere(&home, &["volume", "mount", "a"], cloned, |home| {
