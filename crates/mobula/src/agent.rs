@@ -53,6 +53,7 @@ pub async fn run(paths: Paths, load: impl Fn() -> Result<Config>) -> Result<()> 
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(version = crate::VERSION, socket = %paths.socket().display(), "agent listens");
     app.configure(&config).await;
+    app.share_mounts().await;
     let control = tokio::spawn(control.serve(rest::router(Arc::clone(&app)), stopped.clone()));
     modules.serve();
     let keeper = tokio::spawn(look_after(Arc::clone(&app)));

@@ -39,13 +39,8 @@ impl App {
         let quiet = self.operations.write().await;
         let before = self.services();
         let (around, config) = (self.around.clone(), config.clone());
-        let opened = volume::driver::blocking(move || {
-            let mounts = around.paths.mounts();
-            if let Err(error) = around.host.ensure_shared(&mounts) {
-                tracing::error!(%error, "volumes mounted here may not be seen by containers");
-            }
-            Ok(Services::open(&around, &config, &before))
-        });
+        let opened =
+            volume::driver::blocking(move || Ok(Services::open(&around, &config, &before)));
         match opened.await {
             Ok(services) => {
                 *self.services.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(services);
@@ -53,6 +48,15 @@ impl App {
             Err(error) => tracing::error!(%error, "the configuration is not in effect"),
         }
         drop(quiet);
+    }
+
+    /// Makes the place where volumes are mounted visible to every mount namespace, before the first
+    /// container looks at it.
+    pub async fn share_mounts(&self) {
+        let (host, mounts) = (Arc::clone(&self.around.host), self.around.paths.mounts());
+        if let Err(error) = volume::driver::blocking(move || host.ensure_shared(&mounts)).await {
+            tracing::error!(%error, "volumes mounted here may not be seen by containers");
+        }
     }
 
     /// Puts right what an earlier run left behind, service by service.

@@ -236,8 +236,7 @@ impl Demo {
     fn docker(&self, method: &str, body: &Value) -> Result<Value> {
         let path = format!("/VolumeDriver.{method}");
         let body = Bytes::from(body.to_string());
-        let (status, answer) =
-            self.runtime.block_on(client::post_to(&self.plugin, &path, body))?;
+        let (status, answer) = self.runtime.block_on(client::post_to(&self.plugin, &path, body))?;
         let answer: Value = serde_json::from_slice(&answer)
             .map_err(|source| Error::internal("the answer is no JSON").because(source))?;
         match answer["Err"].as_str() {

@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The program `mobula`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mobula::cli::main()
+}

@@ -134,12 +134,16 @@ fn a_terminated_agent_finishes_what_is_under_way() {
     if !is_root() {
         return;
     }
-    let home = Home::with("services: {mobula: {driver: loop, volume: {size: 2GiB, fsType: btrfs}}}\n");
+    let home =
+        Home::with("services: {mobula: {driver: loop, volume: {size: 2GiB, fsType: btrfs}}}\n");
     let agent = home.start();
     let socket = home.plugin();
-    let request = std::thread::spawn(move || call(&socket, "/VolumeDriver.Create", r#"{"Name":"a"}"#));
+    let request =
+        std::thread::spawn(move || call(&socket, "/VolumeDriver.Create", r#"{"Name":"a"}"#));
     let stage = home.path("var/lib/mobula/volumes/mobula/.new-a");
-    eventually("the volume is being made", PATIENCE, || stage.exists() || home.volume_dir("a").exists());
+    eventually("the volume is being made", PATIENCE, || {
+        stage.exists() || home.volume_dir("a").exists()
+    });
     agent.stop();
     let (status, answer) = request.join().unwrap();
     assert_eq!(status, 200, "{answer}");
@@ -229,7 +233,12 @@ fn health_and_metrics_tell_how_it_is() {
     assert_eq!(status, 200);
     let page = page["text"].as_str().unwrap().to_owned();
     assert!(page.contains(r#"mobula_mounted_volumes{service="mobula"} 1"#), "{page}");
-    assert!(page.contains(r#"mobula_operations_total{service="mobula",operation="create",outcome="ok"} 1"#), "{page}");
+    assert!(
+        page.contains(
+            r#"mobula_operations_total{service="mobula",operation="create",outcome="ok"} 1"#
+        ),
+        "{page}"
+    );
     home.unmount("a", "i");
 }
 
@@ -303,7 +312,9 @@ fn a_caller_that_died_does_not_pin_a_volume_but_a_container_does() {
     home.remove("unused");
     container.kill().unwrap();
     container.wait().unwrap();
-    eventually("the container is gone, so it is released", PATIENCE * 2, || !home.is_mounted("used"));
+    eventually("the container is gone, so it is released", PATIENCE * 2, || {
+        !home.is_mounted("used")
+    });
     home.remove("used");
     home.assert_clean();
 }

@@ -15,5 +15,5 @@ mod faults;
 mod kills;
 mod network;
 mod podman;
-mod protocol;
 mod pressure;
+mod protocol;

@@ -43,12 +43,25 @@ fn openssl(dir: &Path, args: &str) {
 /// An authority, a server certificate for 127.0.0.1, and a client certificate.
 fn certificates(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
-    openssl(dir, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca");
+    openssl(
+        dir,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca",
+    );
     std::fs::write(dir.join("server.ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
     std::fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
     for who in ["server", "client"] {
-        openssl(dir, &format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {who}.key -out {who}.csr -subj /CN={who}"));
-        openssl(dir, &format!("x509 -req -in {who}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile {who}.ext -out {who}.pem"));
+        openssl(
+            dir,
+            &format!(
+                "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {who}.key -out {who}.csr -subj /CN={who}"
+            ),
+        );
+        openssl(
+            dir,
+            &format!(
+                "x509 -req -in {who}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile {who}.ext -out {who}.pem"
+            ),
+        );
     }
 }
 
@@ -71,13 +84,16 @@ fn a_tls_plugin_lets_in_only_clients_with_a_certificate() {
     let _agent = home.start();
     let spec = home.path("etc/docker/plugins/remote.json");
     eventually("the file is there", PATIENCE, || spec.exists());
-    let spec: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&spec).unwrap()).unwrap();
+    let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&spec).unwrap()).unwrap();
     assert_eq!(spec["TLSConfig"]["InsecureSkipVerify"], false);
     assert_eq!(spec["TLSConfig"]["CAFile"], file("ca.pem"));
     let url = format!("{}/VolumeDriver.List", spec["Addr"].as_str().unwrap());
     let curl = |args: &[&str]| {
-        let output = Command::new("curl").args(["-sS", "--max-time", "20", "-X", "POST", "-d", "{}"]).args(args).arg(&url).output();
+        let output = Command::new("curl")
+            .args(["-sS", "--max-time", "20", "-X", "POST", "-d", "{}"])
+            .args(args)
+            .arg(&url)
+            .output();
         output.unwrap()
     };
     let ca = file("ca.pem");

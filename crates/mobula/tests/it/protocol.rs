@@ -156,7 +156,8 @@ fn bad_names_are_refused_with_the_rule() {
     let home = Home::with(LOCAL);
     let _agent = home.start();
     let long = "x".repeat(300);
-    for name in ["..", ".", "a/b", "/etc", "a/../b", "a\nb", "a\u{0}b", "-rf", "%2e%2e", "é", &long] {
+    for name in ["..", ".", "a/b", "/etc", "a/../b", "a\nb", "a\u{0}b", "-rf", "%2e%2e", "é", &long]
+    {
         for method in ["Create", "Get", "Mount", "Unmount", "Remove", "Path"] {
             let body = json!({ "Name": name, "ID": "i" });
             let (status, reason) = home.docker_err(method, &body);
@@ -177,9 +178,21 @@ fn garbage_is_answered_with_an_error_and_harms_nothing() {
     let deep = "[".repeat(100_000);
     let nested = format!(r#"{{"Name":"a","Opts":{}"#, r#"{"a":"#.repeat(5000));
     for body in [
-        "x", "[]", "42", "\"a\"", r#"{"Name":42}"#, r#"{"Name":["a"]}"#, r#"{"Name":"a","Opts":[]}"#,
-        r#"{"Name":"a","Opts":{"uid":5}}"#, r#"{"Name":"a""#, "\u{0}", "{\"Name\":\"\\ud800\"}",
-        r#"{"Name":"a","Name":"b"}"#, r#"{"Name":1e999}"#, &deep, &nested,
+        "x",
+        "[]",
+        "42",
+        "\"a\"",
+        r#"{"Name":42}"#,
+        r#"{"Name":["a"]}"#,
+        r#"{"Name":"a","Opts":[]}"#,
+        r#"{"Name":"a","Opts":{"uid":5}}"#,
+        r#"{"Name":"a""#,
+        "\u{0}",
+        "{\"Name\":\"\\ud800\"}",
+        r#"{"Name":"a","Name":"b"}"#,
+        r#"{"Name":1e999}"#,
+        &deep,
+        &nested,
     ] {
         let (status, answer) = call(&home.plugin(), "/VolumeDriver.Create", body);
         assert_eq!(status, 400, "{:.60}: {answer}", body);
@@ -204,7 +217,10 @@ fn a_request_of_a_hundred_mebibytes_is_refused_without_being_read() {
     let home = Home::with(LOCAL);
     let _agent = home.start();
     let mut stream = UnixStream::connect(home.plugin()).unwrap();
-    let head = format!("POST /VolumeDriver.Create HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n", 100 << 20);
+    let head = format!(
+        "POST /VolumeDriver.Create HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n",
+        100 << 20
+    );
     stream.write_all(head.as_bytes()).unwrap();
     let chunk = vec![b' '; 64 << 10];
     for _ in 0..64 {
@@ -233,8 +249,12 @@ fn http_as_odd_clients_speak_it_is_understood() {
     let old = "POST /VolumeDriver.List HTTP/1.0\r\n\r\n";
     assert_eq!(exchange(&mut UnixStream::connect(home.plugin()).unwrap(), old.as_bytes()).0, 200);
     let no_host = "POST /VolumeDriver.List HTTP/1.1\r\nHost:\r\nContent-Length: 3\r\n\r\n{}\n";
-    assert_eq!(exchange(&mut UnixStream::connect(home.plugin()).unwrap(), no_host.as_bytes()).0, 200);
-    let two = "POST /VolumeDriver.List HTTP/1.1\r\nHost: p\r\nContent-Length: 2\r\n\r\n{}".repeat(2);
+    assert_eq!(
+        exchange(&mut UnixStream::connect(home.plugin()).unwrap(), no_host.as_bytes()).0,
+        200
+    );
+    let two =
+        "POST /VolumeDriver.List HTTP/1.1\r\nHost: p\r\nContent-Length: 2\r\n\r\n{}".repeat(2);
     let mut pipelined = UnixStream::connect(home.plugin()).unwrap();
     assert_eq!(exchange(&mut pipelined, two.as_bytes()).0, 200);
 }
@@ -246,8 +266,7 @@ fn a_client_that_sends_nothing_holds_up_nobody() {
     }
     let home = Home::with(LOCAL);
     let _agent = home.start();
-    let idle: Vec<_> =
-        (0..500).map(|_| UnixStream::connect(home.plugin()).unwrap()).collect();
+    let idle: Vec<_> = (0..500).map(|_| UnixStream::connect(home.plugin()).unwrap()).collect();
     let mut slow = UnixStream::connect(home.plugin()).unwrap();
     slow.write_all(b"POST /VolumeDriver.List HT").unwrap();
     home.create("a", json!({}));
@@ -284,9 +303,7 @@ fn a_misconfigured_service_answers_each_call_with_the_exact_error() {
     if !is_root() {
         return;
     }
-    let home = Home::with(
-        "services:\n  mobula: {driver: lop}\n  fine: {driver: local}\n",
-    );
+    let home = Home::with("services:\n  mobula: {driver: lop}\n  fine: {driver: local}\n");
     let _agent = home.start();
     for method in ["Create", "Get", "Mount", "Remove"] {
         let (_, reason) = home.docker_err(method, &json!({ "Name": "a", "ID": "i" }));

@@ -125,7 +125,12 @@ impl Orchestrator {
         failpoint::hit("mount.attached");
         let (host, target) = (Arc::clone(&self.host), self.target(&volume.name));
         let wanted = volume.clone();
+        let root = self.mounts.parent().unwrap_or(&self.mounts).to_owned();
         let (observed, steps) = blocking(move || {
+            // Where mounts do not propagate, a container would get a bare directory.
+            if host.at(&root)?.is_none_or(|mount| mount.shared.is_none()) {
+                host.ensure_shared(&root)?;
+            }
             let observed = observe(&*host, source, &target)?;
             let steps = plan::mount(&Wanted { volume: &wanted, target: &target }, &observed)?;
             Ok((observed, steps))
@@ -190,39 +195,53 @@ impl Orchestrator {
         let existing = self.ledger.find(name);
         let mut entry =
             existing.clone().map_or_else(|| self.new_entry(&volume), |entry| Entry::clone(&entry));
-        let before = (entry.kept, entry.state);
+        let was_kept = entry.kept;
         entry.kept = true;
         self.ledger.put(entry.clone())?;
         failpoint::hit("attach.recorded");
-        let node = self.driver.node().await?;
-        let attach = Attach { node, read_only: false, keep: true };
-        let source = match self.driver.attach(&volume.id, &attach).await {
-            Ok(source) => source.into_inner(),
+        let device = match self.attach_device(&volume).await {
+            Ok(Some(device)) => device,
+            Ok(None) => {
+                self.unrecord(name, existing)?;
+                return Ok(Outcome::AlreadyDone(None));
+            }
             Err(error) => {
-                (entry.kept, entry.state) = before;
-                match existing {
-                    Some(_) => self.ledger.put(entry)?,
-                    None => self.ledger.strike(name)?,
+                let undone = match existing {
+                    Some(_) => self.unrecord(name, existing),
+                    // It may be attached all the same: the answer was lost, or no device came.
+                    None => self.release(entry, true).await.map(drop),
+                };
+                if let Err(left) = undone {
+                    tracing::warn!(volume = %name, error = %left, "clean-up is not done; it is tried again");
                 }
                 return Err(error);
             }
         };
-        let Source::Device { candidates, serial } = source else {
-            if existing.is_none() {
-                self.ledger.strike(name)?;
-            }
-            return Ok(Outcome::AlreadyDone(None));
-        };
-        let host = Arc::clone(&self.host);
-        let device =
-            blocking(move || host.wait_for(&candidates, serial.as_deref(), DEVICE)).await?;
         if entry.state != State::Mounted {
             entry.state = State::Attached;
         }
         entry.device = Some(device.clone());
         self.ledger.put(entry)?;
         let answer = Some(device);
-        Ok(if before.0 { Outcome::AlreadyDone(answer) } else { Outcome::Done(answer) })
+        Ok(if was_kept { Outcome::AlreadyDone(answer) } else { Outcome::Done(answer) })
+    }
+
+    /// Attaches a volume for good; `None` where the driver has nothing to attach.
+    async fn attach_device(&self, volume: &Volume) -> Result<Option<PathBuf>> {
+        let node = self.driver.node().await?;
+        let attach = Attach { node, read_only: false, keep: true };
+        let source = self.driver.attach(&volume.id, &attach).await?.into_inner();
+        let Source::Device { candidates, serial } = source else { return Ok(None) };
+        let host = Arc::clone(&self.host);
+        blocking(move || host.wait_for(&candidates, serial.as_deref(), DEVICE)).await.map(Some)
+    }
+
+    /// Puts the ledger's entry back as it was.
+    fn unrecord(&self, name: &VolumeName, before: Option<Arc<Entry>>) -> Result<()> {
+        match before {
+            Some(entry) => self.ledger.put(Entry::clone(&entry)),
+            None => self.ledger.strike(name),
+        }
     }
 
     /// Detaches a volume that nobody has mounted.
@@ -249,8 +268,7 @@ impl Orchestrator {
         entry.state = State::Releasing;
         self.ledger.put(entry.clone())?;
         failpoint::hit("release.recorded");
-        let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
-        let unmounted = blocking(move || host.unmount(&target)).await;
+        let unmounted = self.take_down(&entry).await;
         self.count_mounted();
         unmounted?;
         failpoint::hit("release.unmounted");
@@ -273,6 +291,37 @@ impl Orchestrator {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Unmounts the volume. What is mounted there by others is none of ours, and stays.
+    async fn take_down(&self, entry: &Entry) -> Result<()> {
+        let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
+        let path = target.clone();
+        let mounted = blocking(move || host.at(&path)).await?;
+        if let Some(mount) = &mounted
+            && !self.is_ours(entry, mount).await?
+        {
+            let (source, target) = (&mount.source, target.display());
+            tracing::warn!(volume = %entry.name, %source, %target, "left alone: not this volume");
+            return Ok(());
+        }
+        // Also when nothing is mounted: an empty mount point may be left.
+        let host = Arc::clone(&self.host);
+        blocking(move || host.unmount(&target)).await.map(drop)
+    }
+
+    /// Whether `mount` is what was made for `entry`, or would have been, had it not been killed.
+    async fn is_ours(&self, entry: &Entry, mount: &Mount) -> Result<bool> {
+        if let Some(shown) = &entry.shown {
+            return Ok(*shown == Shown::from(mount));
+        }
+        let Some(volume) = self.driver.find(&entry.name).await? else { return Ok(false) };
+        let node = self.driver.node().await?;
+        let attach = Attach { node, read_only: false, keep: entry.kept };
+        let source = self.driver.attach(&volume.id, &attach).await?.into_inner();
+        let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
+        let observed = blocking(move || observe(&*host, source, &target)).await?;
+        Ok(plan::is_expected(&volume, &observed.source, mount))
     }
 
     /// Who else uses what the ledger says is mounted.

@@ -52,7 +52,8 @@ impl Orchestrator {
                 self.ledger.put(Entry { state: State::Mounted, shown, ..entry.clone() })
             }
             (State::Attached, None) => Ok(()),
-            _ => self.release(entry.clone(), false).await.map(drop),
+            // Without a device, an attachment by hand was never answered: nobody counts on it.
+            _ => self.release(entry.clone(), entry.device.is_none()).await.map(drop),
         }
     }
 
@@ -120,10 +121,12 @@ impl Orchestrator {
             let Some(entry) = self.ledger.find(&entry.name) else { continue };
             let swept = match entry.state {
                 State::Releasing => self.release(Entry::clone(&entry), false).await.map(drop),
+                // Nobody prepares it, or its lock were taken: that ended without a clean-up.
+                State::Preparing => self.settle(&entry).await,
                 State::Mounted if is_abandoned(&entry, Timestamp::now()) => {
                     self.reclaim(&entry).await
                 }
-                State::Mounted | State::Attached | State::Preparing => Ok(()),
+                State::Mounted | State::Attached => Ok(()),
             };
             if let Err(error) = swept {
                 tracing::debug!(service = %self.service, volume = %entry.name, %error, "not yet released");
@@ -137,6 +140,9 @@ impl Orchestrator {
     /// kernel decides: without our own mount, an exclusive open of the device succeeds only when no
     /// mount namespace holds the file system. If one does, our mount is put back.
     async fn reclaim(&self, entry: &Entry) -> Result<()> {
+        if !self.shows(&self.target(&entry.name), entry).await? {
+            return self.released(entry, self.release(entry.clone(), false).await?);
+        }
         if !self.users(entry).await?.is_empty() {
             return Ok(());
         }
