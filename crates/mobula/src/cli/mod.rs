@@ -1,0 +1,287 @@
+//! The command line. Commands decode their arguments, call the control API and show the answer;
+//! what is decided is decided by the server.
+
+mod adapter;
+mod change;
+mod complete;
+mod completion;
+mod config;
+mod driver;
+mod failure;
+mod mounts;
+mod output;
+mod progress;
+pub mod reference;
+mod select;
+mod session;
+mod snapshot;
+mod start;
+mod table;
+mod template;
+mod terminal;
+mod tree;
+mod version;
+mod volume;
+
+use crate::config::Overrides;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use error::{Error, IoContext, Result};
+use failure::Outcome;
+use output::Output;
+use session::Session;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use terminal::{Color, note};
+use tokio::runtime::{Builder, Runtime};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failure
+  2  wrong usage
+  3  not found
+  4  conflict with the present state
+  5  timed out
+  6  not permitted
+
+Environment:
+  MOBULA_HOME  directory that all paths of mobula are below
+  NO_COLOR     no colours, unless --color says otherwise";
+
+/// Storage that outlives containers: volumes for Docker and friends, by one static binary.
+#[derive(Debug, Parser)]
+#[command(name = "mobula", version = crate::VERSION, after_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The flags of every command.
+#[derive(Debug, Args)]
+struct Global {
+    /// Configuration file instead of /etc/mobula/mobula.yml.
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Service to work with.
+    #[arg(short, long, global = true, value_name = "SERVICE")]
+    service: Option<String>,
+
+    /// Set a configuration key, such as log.level=debug (repeatable).
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Start(start::Start),
+    #[command(visible_alias = "vol")]
+    Volume(volume::VolumeGroup),
+    Snapshot(snapshot::SnapshotGroup),
+    Driver(driver::DriverGroup),
+    #[command(hide = true)]
+    Adapter(adapter::AdapterGroup),
+    Mounts(mounts::Mounts),
+    Config(config::ConfigGroup),
+    Version(version::Version),
+    Completion(completion::Completion),
+    /// Show on this machine, within a sandbox, that a volume outlives its containers.
+    Demo,
+}
+
+/// The command line as data, for documentation and completion.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("__sandbox") => sandbox(&arguments[2..]),
+        Some("__demo") => crate::demo::inside(&arguments[2..]),
+        Some("__complete") => complete::answer(&arguments[2..]),
+        _ => parse_and_run(),
+    }
+}
+
+/// Becomes a container: nothing may have started a thread before.
+fn sandbox(arguments: &[String]) -> ExitCode {
+    let result = match arguments {
+        [json] => host::sandbox::enter(json),
+        _ => Err(Error::invalid_argument("__sandbox takes one argument")),
+    };
+    match result {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(error) => {
+            note(&error.chain());
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn parse_and_run() -> ExitCode {
+    let arguments = std::env::args_os().map(|argument| {
+        // The spelling of help that REX-Ray's users know.
+        if argument == "-?" { "--help".into() } else { argument }
+    });
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.run(),
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> ExitCode {
+        let output = self.command.output().with_color(self.global.color);
+        match self.command.run(&self.global, &output) {
+            Ok(code) => code,
+            Err(failure) => {
+                output.fail(&failure);
+                ExitCode::from(failure.exit_code())
+            }
+        }
+    }
+}
+
+impl Command {
+    fn output(&self) -> Output {
+        match self {
+            Self::Volume(group) => group.output.clone(),
+            Self::Snapshot(group) => group.output.clone(),
+            Self::Driver(group) => group.output.clone(),
+            Self::Adapter(group) => group.output.clone(),
+            Self::Version(version) => version.output.clone(),
+            Self::Mounts(mounts) => mounts.output(),
+            Self::Config(group) => group.output.clone(),
+            Self::Start(_) | Self::Completion(_) | Self::Demo => Output::default(),
+        }
+    }
+
+    fn run(&self, global: &Global, output: &Output) -> Outcome {
+        match self {
+            Self::Start(start) => start.run(global),
+            Self::Volume(group) => block_on(group.run(global, output)),
+            Self::Snapshot(group) => block_on(group.run(global, output)),
+            Self::Driver(group) => block_on(group.run(global, output)),
+            Self::Adapter(group) => block_on(group.run(global, output)),
+            Self::Mounts(mounts) => block_on(mounts.run(global, output)),
+            Self::Config(group) => group.run(global, output),
+            Self::Version(version) => version.run(output),
+            Self::Completion(completion) => completion.run(),
+            Self::Demo => Ok(crate::demo::run().map(|()| ExitCode::SUCCESS)?),
+        }
+    }
+}
+
+impl Global {
+    fn overrides(&self) -> Overrides {
+        Overrides { file: self.config.clone(), set: self.set.clone() }
+    }
+
+    async fn open(&self, output: &Output) -> Result<Session> {
+        Session::open(&self.overrides(), self.service.clone(), output.quiet).await
+    }
+}
+
+fn runtime(threads: Option<usize>) -> Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().doing(|| "start the threads of this program")
+}
+
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    runtime(Some(2))?.block_on(work)
+}
+
+/// Reads `KEY=VALUE`.
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> std::result::Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_may_stand_anywhere() {
+        for line in ["mobula -s x volume ls", "mobula volume -s x ls", "mobula volume ls -s x"] {
+            assert_eq!(parse(line).unwrap().global.service.as_deref(), Some("x"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_rexray_are_understood() {
+        for line in [
+            "mobula volume l",
+            "mobula volume list --attached",
+            "mobula volume get --available --path",
+            "mobula volume c a b --size 10 --fsType xfs --volumeType gp2 --iops 100",
+            "mobula volume n a --availabilityZone x --encrypted --encryptionKey k",
+            "mobula volume new a --snapshotID s --attach",
+            "mobula volume create a --amount --continueOnError --dryRun",
+            "mobula volume r a --force",
+            "mobula volume remove a",
+            "mobula volume delete a",
+            "mobula volume del a",
+            "mobula volume a a -i",
+            "mobula volume d a -i",
+            "mobula volume m a -i -f json",
+            "mobula volume u a",
+            "mobula volume umount a -n",
+            "mobula adapter types",
+            "mobula adapter ls",
+            "mobula adapter list",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_pair_needs_a_key() {
+        assert_eq!(pair("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
+        assert!(pair("=x").is_err());
+        assert!(pair("x").is_err());
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_for() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                assert!(argument.get_help().is_some(), "{} {id}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
+    }
+}

@@ -1,0 +1,164 @@
+//! How results are shown: tables, JSON, Go templates, names.
+
+use crate::cli::failure::Failure;
+use crate::cli::table::Table;
+use crate::cli::template::Template;
+use crate::cli::terminal::{self, Color, emit, emit_line};
+use clap::Args;
+use error::{Error, Result};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::PartialSchema;
+
+/// The flags of every command that shows something.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Output {
+    /// table, json, jsonp (indented), or a Go template such as '{{.Name}}'.
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// Go template; the same as --format TEMPLATE.
+    #[arg(long, global = true, value_name = "TEMPLATE", conflicts_with = "format", hide = true)]
+    template: Option<String>,
+
+    /// Show names only, without a header.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    #[arg(skip)]
+    color: Color,
+}
+
+/// What `--format` says.
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// On one line.
+    Json,
+    /// Indented.
+    Pretty,
+    /// By a template.
+    Template(Box<Template>),
+}
+
+/// Something that is shown as a row.
+pub(crate) trait Row: Serialize {
+    /// Its name, for `--quiet`.
+    fn name(&self) -> &str;
+    /// Every field that it may have.
+    fn fields() -> Vec<String>;
+}
+
+/// The fields of a type of the API.
+pub(crate) fn fields_of<T: PartialSchema>() -> Vec<String> {
+    let schema = serde_json::to_value(T::schema()).unwrap_or_default();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+}
+
+impl Output {
+    /// Names only.
+    pub(crate) fn names_only() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
+    /// The same output in these colours.
+    pub(crate) fn with_color(&self, color: Color) -> Self {
+        Self { color, ..self.clone() }
+    }
+
+    /// The same output as JSON, unless a format is given.
+    pub(crate) fn as_json(&self) -> Self {
+        let format = self.format.clone().unwrap_or_else(|| "json".to_owned());
+        Self { format: Some(format), ..self.clone() }
+    }
+
+    /// Reads `--format` and `--template`.
+    pub(crate) fn format(&self) -> Result<Format> {
+        let text = self.template.as_deref().or(self.format.as_deref());
+        Ok(match text {
+            None | Some("table" | "tmpl") => Format::Table,
+            Some("json") => Format::Json,
+            Some("jsonp") => Format::Pretty,
+            Some(template) => Format::Template(Box::new(Template::parse(template)?)),
+        })
+    }
+
+    /// [`format`](Self::format), and indented JSON where nothing is said.
+    pub(crate) fn format_or_pretty(&self) -> Result<Format> {
+        let silent = self.format.is_none() && self.template.is_none();
+        if silent { Ok(Format::Pretty) } else { self.format() }
+    }
+
+    /// Whether standard output carries JSON, failures included.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.format.as_deref(), Some("json" | "jsonp"))
+    }
+
+    /// Whether nothing is said about the format.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.template.is_none() && matches!(self.format.as_deref(), None | Some("table" | "tmpl"))
+    }
+
+    /// Shows `rows` in `format`; `table` makes the table for people.
+    pub(crate) fn show<T: Row>(
+        &self,
+        format: &Format,
+        rows: &[T],
+        table: impl FnOnce(&[T]) -> Table,
+    ) -> Result<()> {
+        match format {
+            Format::Json | Format::Pretty => self.show_json(format, &rows),
+            _ if self.quiet => emit(&lines(rows.iter().map(|row| row.name().to_owned()))),
+            Format::Table => self.show_table(&table(rows)),
+            Format::Template(template) => self.show_template(template, rows),
+        }
+    }
+
+    /// Writes any value as JSON.
+    pub(crate) fn show_json(&self, format: &Format, value: &impl Serialize) -> Result<()> {
+        let text = match format {
+            Format::Pretty => serde_json::to_string_pretty(value),
+            _ => serde_json::to_string(value),
+        };
+        emit_line(&text.map_err(unserialisable)?)
+    }
+
+    /// Writes a table, cut to the terminal.
+    pub(crate) fn show_table(&self, table: &Table) -> Result<()> {
+        emit(&table.render(terminal::width(), self.color.is_on()))
+    }
+
+    fn show_template<T: Row>(&self, template: &Template, rows: &[T]) -> Result<()> {
+        let fields = T::fields();
+        let rendered: Vec<String> = rows
+            .iter()
+            .map(|row| {
+                template.render(&serde_json::to_value(row).map_err(unserialisable)?, &fields)
+            })
+            .collect::<Result<_>>()?;
+        let Some(header) = template.header() else { return emit(&lines(rendered)) };
+        let mut table = Table::bare();
+        for line in std::iter::once(header).chain(rendered.iter().map(String::as_str)) {
+            table.push(line.split('\t').map(Into::into).collect());
+        }
+        emit(&table.render(None, false))
+    }
+
+    /// Tells of a failure: text on standard error and, in JSON formats, an object on standard output.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        failure.tell();
+        if self.is_json() {
+            // Nothing is left to be done about an output that cannot be written.
+            let _ = emit_line(&failure.to_json().to_string());
+        }
+    }
+}
+
+fn lines(texts: impl IntoIterator<Item = String>) -> String {
+    texts.into_iter().map(|text| text + "\n").collect()
+}
+
+fn unserialisable(error: serde_json::Error) -> Error {
+    Error::internal("the result cannot be written as JSON").because(error)
+}
