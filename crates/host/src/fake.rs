@@ -91,6 +91,11 @@ impl Fake {
         self.world().failures.push((call.to_owned(), kind, message.to_owned()));
     }
 
+    /// Forgets the failures that no call has met yet.
+    pub fn fail_no_more(&self) {
+        self.world().failures.clear();
+    }
+
     /// The calls that wanted to change something, in order: method and arguments.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {

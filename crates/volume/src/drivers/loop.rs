@@ -359,12 +359,13 @@ impl Inner {
     fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
         let volume = self.volume(id)?;
         if let Some(existing) = self.snapshots.find(name.as_str())? {
-            if existing.0.volume == volume.name {
+            // An earlier volume may have had this volume's name.
+            if existing.0.volume == volume.name && existing.0.created >= volume.created {
                 return Ok(Outcome::AlreadyDone(existing.0.clone()));
             }
             return Err(Error::already_exists(format!(
-                "snapshot {name} exists already, of volume {}; use another name",
-                existing.0.volume
+                "snapshot {name} exists already, of volume {} as it was at {}; use another name",
+                existing.0.volume, existing.0.created
             )));
         }
         let image = self.snapshots.stage(name.as_str())?.join(IMAGE);

@@ -1,0 +1,371 @@
+//! A driver whose disks exist only on the machine in memory: blank when they are created, formatted
+//! by whoever mounts them first, seen only while they are attached. So the whole way of a cloud disk
+//! is walked without a cloud and without a machine.
+
+use async_trait::async_trait;
+use error::{Error, Result};
+use host::fake::Fake;
+use host::{Content, Disks as _, Fstype};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+use volume::driver::{Attach, Listed, Opening, Page, paginate};
+use volume::{
+    Capabilities, Create, Driver, Filesystem, NodeId, Origin, Outcome, Size, Snapshot,
+    SnapshotName, Source, Spec, Volume, VolumeId, VolumeName,
+};
+
+/// The driver, described.
+pub const SPEC: Spec = Spec {
+    name: "disks",
+    summary: "disks in memory, for tests",
+    description: "Disks in memory, for tests.",
+    service_options: &[],
+    common_options: &[
+        "size",
+        "fsType",
+        "mountOptions",
+        "uid",
+        "gid",
+        "mode",
+        "subPath",
+        "readOnly",
+        "snapshot",
+        "clone",
+    ],
+    own_options: &[],
+    defaults: &[("size", "1GiB"), ("fsType", "ext4")],
+    open,
+};
+
+/// The name of the machine in memory.
+pub const NODE: &str = "here";
+
+/// Disks in memory; clones are the same back end.
+#[derive(Clone)]
+pub struct Disks {
+    fake: Fake,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    disks: BTreeMap<VolumeName, Disk>,
+    snapshots: BTreeMap<SnapshotName, Kept>,
+    made: u64,
+}
+
+struct Disk {
+    volume: Volume,
+    /// What is on it while it is not attached.
+    content: Content,
+    attached: Option<NodeId>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    snapshot: Snapshot,
+    of: VolumeId,
+    content: Content,
+}
+
+fn open(_opening: &Opening) -> Result<Arc<dyn Driver>> {
+    Err(Error::unimplemented("driver disks is opened by tests only"))
+}
+
+impl Disks {
+    /// A back end without disks, for the machine `fake`.
+    #[must_use]
+    pub fn new(fake: Fake) -> Self {
+        Self { fake, state: Arc::default() }
+    }
+
+    /// The volumes attached to this machine, by name.
+    #[must_use]
+    pub fn attached(&self) -> Vec<String> {
+        let state = self.state();
+        let here = state.disks.iter().filter(|(_, disk)| disk.is_at(NODE));
+        here.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// The device of a volume, where it is attached.
+    #[must_use]
+    pub fn device(&self, name: &str) -> PathBuf {
+        let name = VolumeName::parse(name).expect("a test knows the rule of names");
+        device(&self.state().disks.get(&name).expect("the volume exists").volume.id)
+    }
+
+    /// Attaches a volume to another machine.
+    pub fn attach_elsewhere(&self, name: &str, node: &str) {
+        let name = VolumeName::parse(name).expect("a test knows the rule of names");
+        let mut state = self.state();
+        let disk = state.disks.get_mut(&name).expect("the volume exists");
+        disk.attached = Some(NodeId::new(node));
+    }
+
+    /// The machine starts anew: nothing is attached to it any more.
+    pub fn reboot(&self) {
+        let mut state = self.state();
+        for disk in state.disks.values_mut().filter(|disk| disk.is_at(NODE)) {
+            disk.take_from(&self.fake).expect("a disk that is attached can be read");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Disk {
+    fn is_at(&self, node: &str) -> bool {
+        self.attached.as_ref().is_some_and(|at| at.as_str() == node)
+    }
+
+    fn content(&self, fake: &Fake) -> Result<Content> {
+        if self.is_at(NODE) {
+            fake.probe(&device(&self.volume.id))
+        } else {
+            Ok(self.content.clone())
+        }
+    }
+
+    fn take_from(&mut self, fake: &Fake) -> Result<()> {
+        self.content = self.content(fake)?;
+        fake.remove_device(device(&self.volume.id));
+        self.attached = None;
+        Ok(())
+    }
+
+    fn give_to(&mut self, fake: &Fake) {
+        let (id, bytes) = (&self.volume.id, self.volume.size.unwrap_or_default().0);
+        let with_disk = fake.clone().with_device(device(id), bytes, self.content.clone());
+        drop(with_disk.with_serial(device(id), id.as_str()));
+        self.attached = Some(NodeId::new(NODE));
+    }
+}
+
+fn device(id: &VolumeId) -> PathBuf {
+    PathBuf::from(format!("/dev/{id}"))
+}
+
+impl State {
+    fn disk(&mut self, id: &VolumeId) -> Result<&mut Disk> {
+        let found = self.disks.values_mut().find(|disk| disk.volume.id == *id);
+        found.ok_or_else(|| Error::not_found(format!("there is no volume {id}")))
+    }
+
+    /// What the origin holds, its size and its file system.
+    fn origin(&self, origin: &Origin, fake: &Fake) -> Result<(Content, Size, Option<Filesystem>)> {
+        match origin {
+            Origin::Volume(name) => {
+                let missing = || Error::not_found(format!("there is no volume {name}"));
+                let disk = self.disks.get(name).ok_or_else(missing)?;
+                let size = disk.volume.size.unwrap_or_default();
+                Ok((disk.content(fake)?, size, disk.volume.filesystem.clone()))
+            }
+            Origin::Snapshot(name) => {
+                let missing = || Error::not_found(format!("there is no snapshot {name}"));
+                let kept = self.snapshots.get(name).ok_or_else(missing)?;
+                let snapshot = &kept.snapshot;
+                Ok((kept.content.clone(), snapshot.size, snapshot.filesystem.clone()))
+            }
+        }
+    }
+
+    fn build(&mut self, request: &Create, fake: &Fake) -> Result<Disk> {
+        let source = request.origin.as_ref().map(|origin| self.origin(origin, fake)).transpose()?;
+        let (content, have, inherited) = match source {
+            None => (Content::Blank, Size(0), None),
+            Some(source) => source,
+        };
+        let size = request.parameters.size.unwrap_or(have);
+        if size < have {
+            return Err(Error::out_of_range(format!("{size} is smaller than the {have} copied")));
+        }
+        let default = request.parameters.fs_type.unwrap_or(Fstype::Ext4);
+        let held = match &content {
+            Content::Filesystem(found) => Some(found.uuid),
+            Content::Blank | Content::Foreign(_) => None,
+        };
+        let filesystem = Filesystem {
+            fstype: inherited.as_ref().map_or(default, |filesystem| filesystem.fstype),
+            uuid: Uuid::new_v4(),
+            inherited: held,
+            covers: inherited.and_then(|filesystem| filesystem.covers),
+        };
+        self.made += 1;
+        let id = VolumeId::new(format!("disk-{}", self.made));
+        let mut parameters = request.parameters.clone();
+        parameters.size = Some(size);
+        parameters.fs_type = Some(filesystem.fstype);
+        let volume = Volume {
+            id,
+            name: request.name.clone(),
+            size: Some(size),
+            created: Timestamp::now(),
+            filesystem: Some(filesystem),
+            parameters,
+            labels: request.labels.clone(),
+            origin: request.origin.clone(),
+            details: BTreeMap::new(),
+        };
+        Ok(Disk { volume, content, attached: None })
+    }
+}
+
+#[async_trait]
+impl Driver for Disks {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            snapshots: true,
+            clones: true,
+            expand: true,
+            size: true,
+            filesystems: Fstype::ALL.to_vec(),
+            shared: true,
+            ephemeral: false,
+        }
+    }
+
+    async fn node(&self) -> Result<NodeId> {
+        Ok(NodeId::new(NODE))
+    }
+
+    async fn create(&self, request: &Create) -> Result<Outcome<Volume>> {
+        let mut state = self.state();
+        if let Some(disk) = state.disks.get(&request.name) {
+            disk.volume.ensure_answers(request)?;
+            return Ok(Outcome::AlreadyDone(disk.volume.clone()));
+        }
+        let disk = state.build(request, &self.fake)?;
+        let volume = disk.volume.clone();
+        state.disks.insert(request.name.clone(), disk);
+        Ok(Outcome::Done(volume))
+    }
+
+    async fn delete(&self, id: &VolumeId) -> Result<Outcome> {
+        let mut state = self.state();
+        let Ok(disk) = state.disk(id) else { return Ok(Outcome::AlreadyDone(())) };
+        if let Some(node) = &disk.attached {
+            return Err(Error::failed_precondition(format!("volume {id} is attached to {node}")));
+        }
+        let name = disk.volume.name.clone();
+        state.disks.remove(&name);
+        Ok(Outcome::Done(()))
+    }
+
+    async fn get(&self, id: &VolumeId) -> Result<Volume> {
+        Ok(self.state().disk(id)?.volume.clone())
+    }
+
+    async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
+        Ok(self.state().disks.get(name).map(|disk| disk.volume.clone()))
+    }
+
+    async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
+        let all: Vec<_> = self.state().disks.values().map(|disk| disk.volume.clone()).collect();
+        paginate(&all, page, |volume| volume.name.as_str())
+    }
+
+    async fn attach(&self, id: &VolumeId, attach: &Attach) -> Result<Outcome<Source>> {
+        let mut state = self.state();
+        let disk = state.disk(id)?;
+        let source = Source::Device {
+            candidates: vec![format!("/dev/absent-{id}").into(), device(id)],
+            serial: Some(id.to_string()),
+        };
+        match &disk.attached {
+            Some(node) if *node == attach.node => return Ok(Outcome::AlreadyDone(source)),
+            Some(node) => {
+                return Err(Error::failed_precondition(format!(
+                    "volume {id} is attached to {node}; detach it there first"
+                )));
+            }
+            None if attach.node.as_str() == NODE => disk.give_to(&self.fake),
+            None => disk.attached = Some(attach.node.clone()),
+        }
+        Ok(Outcome::Done(source))
+    }
+
+    async fn detach(&self, id: &VolumeId, node: &NodeId) -> Result<Outcome> {
+        let mut state = self.state();
+        let Ok(disk) = state.disk(id) else { return Ok(Outcome::AlreadyDone(())) };
+        if !disk.is_at(node.as_str()) {
+            return Ok(Outcome::AlreadyDone(()));
+        }
+        if disk.is_at(NODE) {
+            if self.fake.is_held(&device(id))? {
+                return Err(Error::failed_precondition(format!("volume {id} is held by a mount")));
+            }
+            disk.take_from(&self.fake)?;
+        }
+        disk.attached = None;
+        Ok(Outcome::Done(()))
+    }
+
+    async fn expand(&self, id: &VolumeId, size: Size) -> Result<Outcome<Volume>> {
+        let mut state = self.state();
+        let disk = state.disk(id)?;
+        let have = disk.volume.size.unwrap_or_default();
+        if size < have {
+            return Err(Error::out_of_range(format!("volume {id} has {have} and cannot shrink")));
+        }
+        if disk.is_at(NODE) {
+            self.fake.resize_image(&device(id), size.0)?;
+        }
+        disk.volume.size = Some(size);
+        let volume = disk.volume.clone();
+        Ok(if size == have { Outcome::AlreadyDone(volume) } else { Outcome::Done(volume) })
+    }
+
+    async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
+        let mut state = self.state();
+        if let Some(filesystem) = &mut state.disk(id)?.volume.filesystem {
+            filesystem.covers = Some(size);
+            filesystem.inherited = None;
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
+        let mut state = self.state();
+        let disk = state.disk(id)?;
+        let (volume, content) = (disk.volume.clone(), disk.content(&self.fake)?);
+        if let Some(kept) = state.snapshots.get(name) {
+            if kept.of == *id {
+                return Ok(Outcome::AlreadyDone(kept.snapshot.clone()));
+            }
+            let of = &kept.snapshot.volume;
+            return Err(Error::already_exists(format!("snapshot {name} is one of volume {of}")));
+        }
+        let snapshot = Snapshot {
+            name: name.clone(),
+            volume: volume.name,
+            size: volume.size.unwrap_or_default(),
+            created: Timestamp::now(),
+            filesystem: volume.filesystem,
+            parameters: volume.parameters,
+            details: BTreeMap::new(),
+        };
+        let kept = Kept { snapshot: snapshot.clone(), of: id.clone(), content };
+        state.snapshots.insert(name.clone(), kept);
+        Ok(Outcome::Done(snapshot))
+    }
+
+    async fn delete_snapshot(&self, name: &SnapshotName) -> Result<Outcome> {
+        let gone = self.state().snapshots.remove(name);
+        Ok(if gone.is_some() { Outcome::Done(()) } else { Outcome::AlreadyDone(()) })
+    }
+
+    async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
+        let all: Vec<_> =
+            self.state().snapshots.values().map(|kept| kept.snapshot.clone()).collect();
+        paginate(&all, page, |snapshot| snapshot.name.as_str())
+    }
+}
