@@ -130,7 +130,7 @@ impl Home {
     /// A call of Docker's protocol that must succeed.
     pub fn docker_ok(&self, method: &str, body: &Value) -> Value {
         let (status, answer) = self.docker(method, body);
-        assert_eq!(status, 200, "{method} {body}: {answer}\n{}", self.log());
+        assert_eq!(status, 200, "{method} {body}: {answer}\n{}", self.log_tail());
         assert!(answer["Err"].as_str().unwrap_or("").is_empty(), "{answer}");
         answer
     }
@@ -169,6 +169,11 @@ impl Home {
         std::fs::read_to_string(self.path("agent.log")).unwrap_or_default()
     }
 
+    /// The end of the agent's log, for the message of a failing test.
+    pub fn log_tail(&self) -> String {
+        tail(&self.path("agent.log"))
+    }
+
     /// Mounts below this home, but for the shared directory that volumes are mounted in.
     pub fn mounts(&self) -> Vec<PathBuf> {
         let mounts = host::mountinfo::table().unwrap();
@@ -185,7 +190,7 @@ impl Home {
 
     /// Nothing is mounted or attached any more.
     pub fn assert_clean(&self) {
-        assert_eq!(self.mounts(), Vec::<PathBuf>::new(), "{}", self.log());
+        assert_eq!(self.mounts(), Vec::<PathBuf>::new(), "{}", self.log_tail());
         eventually("loop devices are gone", Duration::from_secs(10), || self.loops().is_empty());
     }
 }
@@ -201,6 +206,12 @@ impl Drop for Home {
             let _ = Command::new("umount").arg("-l").arg(target).output();
         }
     }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
 /// A running agent; killed when dropped.
@@ -245,7 +256,7 @@ impl Drop for Agent {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+            eprintln!("{}", tail(&self.log));
         }
     }
 }

@@ -144,9 +144,11 @@ fn an_agent_killed_again_and_again_under_load_keeps_every_acknowledged_volume() 
         home.mount(&name, "last");
         assert!(home.is_mounted(&name));
         assert_eq!(home.loops().len(), home.mounts().len(), "one device per mount");
-        for id in ["storm", "last"] {
-            home.unmount(&name, id);
-        }
+        home.unmount(&name, "last");
+    }
+    // Calls that were cut short may have mounted what their clients believe is not.
+    for name in listed {
+        home.unmount(&name, "storm");
     }
     home.assert_clean();
     agent.stop();
