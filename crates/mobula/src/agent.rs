@@ -46,9 +46,10 @@ pub async fn run(paths: Paths, load: impl Fn() -> Result<Config>) -> Result<()> 
     let mut inherited = Inherited::from_env();
     let (stop, stopped) = watch::channel(false);
 
-    let control = Bound::bind(&Listen::Unix(paths.socket()), None, &mut inherited).await?;
     let mut modules = Modules::new(Arc::clone(&app));
     modules.bind(&config, &mut inherited).await?;
+    // Last: whoever finds this one finds them all.
+    let control = Bound::bind(&Listen::Unix(paths.socket()), None, &mut inherited).await?;
     // Clients may connect from here on; they are answered as soon as the services are open.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(version = crate::VERSION, socket = %paths.socket().display(), "agent listens");

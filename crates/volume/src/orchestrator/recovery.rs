@@ -74,9 +74,10 @@ impl Orchestrator {
         for mount in self.own_mounts().await? {
             let Some(name) = own_name(&mount, &self.mounts) else { continue };
             let _lock = self.driver.lock(name.as_str()).await;
-            if self.ledger.find(&name).is_some() {
-                continue;
-            }
+            // The table was read without the lock: by now it may be in the ledger, or gone.
+            let (host, target) = (Arc::clone(&self.host), self.target(&name));
+            let still = blocking(move || host.at(&target)).await?;
+            let (None, Some(mount)) = (self.ledger.find(&name), still) else { continue };
             let Some(volume) = self.driver.find(&name).await? else {
                 tracing::error!(volume = %name, "mounted, but the driver does not know it; left alone");
                 continue;
