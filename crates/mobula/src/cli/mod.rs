@@ -146,7 +146,9 @@ fn parse_and_run() -> ExitCode {
 impl Cli {
     fn run(self) -> ExitCode {
         let output = self.command.output().with_color(self.global.color);
-        match self.command.run(&self.global, &output) {
+        // A format that makes no sense is refused before anything is done.
+        let done = output.format().map_err(Into::into);
+        match done.and_then(|_| self.command.run(&self.global, &output)) {
             Ok(code) => code,
             Err(failure) => {
                 output.fail(&failure);

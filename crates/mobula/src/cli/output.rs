@@ -139,7 +139,7 @@ impl Output {
             .collect::<Result<_>>()?;
         let Some(header) = template.header() else { return emit(&lines(rendered)) };
         let mut table = Table::bare();
-        for line in std::iter::once(header).chain(rendered.iter().map(String::as_str)) {
+        for line in std::iter::once(&header).chain(&rendered) {
             table.push(line.split('\t').map(Into::into).collect());
         }
         emit(&table.render(None, false))

@@ -1,50 +1,41 @@
-//! Go templates for `--format`, as docker's command line has them. The only file that knows the
-//! template engine.
+//! Go templates for `--format`, as docker's command line has them: fields, pipelines, variables,
+//! if, with and range. Templates do not define templates.
+
+mod evaluate;
+mod functions;
+mod lex;
+mod parse;
 
 use error::{Error, Result};
-use gtmpl::error::ExecError;
-use gtmpl::{Context, FuncError, Value};
-use serde_json::{Map, Value as Json};
-use std::collections::HashMap;
-use volume::Size;
-
-/// Where a structure keeps the JSON that it was made of: no template can name it.
-const ORIGINAL: &str = "";
+use evaluate::Evaluation;
+use parse::{Node, Operand, Pipeline};
+use serde_json::Value as Json;
 
 /// A parsed template.
 pub(crate) struct Template {
-    engine: gtmpl::Template,
-    header: Option<String>,
+    nodes: Vec<Node>,
+    is_table: bool,
 }
 
 impl Template {
     /// Parses a template; `table …` has a header and columns separated by `\t`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let (body, is_table) = match text.strip_prefix("table ") {
-            Some(body) => (body, true),
-            None => (text, false),
-        };
-        let pieces = split(body);
-        if !pieces.iter().any(|piece| matches!(piece, Piece::Action(_))) {
+        let table = text.strip_prefix("table ");
+        let nodes = parse::parse(table.unwrap_or(text))?;
+        if nodes.iter().all(|node| matches!(node, Node::Text(_))) {
             return Err(unknown_format(text));
         }
-        let mut engine = gtmpl::Template::default();
-        engine.add_funcs(&FUNCTIONS);
-        let prepared: String = pieces.iter().map(Piece::prepared).collect();
-        engine.parse(prepared).map_err(|error| refused(text, error))?;
-        let header = is_table.then(|| pieces.iter().map(Piece::title).collect());
-        Ok(Self { engine, header })
+        Ok(Self { nodes, is_table: table.is_some() })
     }
 
     /// The titles of a `table …` template's columns, separated by tabs.
-    pub(crate) fn header(&self) -> Option<&str> {
-        self.header.as_deref()
+    pub(crate) fn header(&self) -> Option<String> {
+        self.is_table.then(|| self.nodes.iter().map(node_title).collect())
     }
 
     /// The text for `row`, a JSON object that may have `fields`.
     pub(crate) fn render(&self, row: &Json, fields: &[String]) -> Result<String> {
-        let context = Context::from(structure(row, fields));
-        self.engine.render(&context).map_err(|error| failed(error, fields))
+        Evaluation::new(row, fields).finish(&self.nodes)
     }
 }
 
@@ -55,93 +46,31 @@ fn unknown_format(text: &str) -> Error {
     ))
 }
 
-fn refused(text: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let text: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-    Error::invalid_argument(format!("the template \"{text}\" is refused")).because(cause)
-}
-
-fn failed(error: ExecError, fields: &[String]) -> Error {
-    let ExecError::NoFiledFor(name, _) = error else {
-        return Error::invalid_argument("the template cannot be applied").because(error);
-    };
-    let names: Vec<String> = fields.iter().map(|field| go_name(field)).collect();
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let hint = volume::options::nearest(&name, &known);
-    let hint = hint.map(|near| format!("did you mean .{near}? ")).unwrap_or_default();
-    Error::invalid_argument(format!(
-        "there is no field .{name}; {hint}fields are .{}",
-        known.join(", .")
-    ))
-}
-
-enum Piece<'a> {
-    Text(&'a str),
-    Action(&'a str),
-}
-
-/// Separates text from `{{actions}}`; an action that does not end is left to the engine.
-fn split(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("{{") {
-        let end = start + action_length(&rest[start..]);
-        pieces.push(Piece::Text(&rest[..start]));
-        pieces.push(Piece::Action(&rest[start..end]));
-        rest = &rest[end..];
-    }
-    pieces.push(Piece::Text(rest));
-    pieces
-}
-
-/// The length of the action that `text` begins with; `}}` in a string does not end it.
-fn action_length(text: &str) -> usize {
-    let mut quote = None;
-    let mut characters = text.char_indices();
-    while let Some((at, c)) = characters.next() {
-        match (quote, c) {
-            (Some('"'), '\\') => drop(characters.next()),
-            (Some(open), _) if open == c => quote = None,
-            (None, '"' | '`') => quote = Some(c),
-            (None, '}') if text[at..].starts_with("}}") => return at + 2,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-impl Piece<'_> {
-    /// What the engine gets. An action that is nothing but a field is shown our way: the engine
-    /// would print lists and maps in Rust's notation.
-    fn prepared(&self) -> String {
-        match self {
-            Self::Text(text) => text.replace("\\t", "\t").replace("\\n", "\n"),
-            Self::Action(action) => match bare_field(action) {
-                Some(field) => action.replacen(field, &format!("show {field}"), 1),
-                None => (*action).to_owned(),
-            },
-        }
-    }
-
-    fn title(&self) -> String {
-        match self {
-            Self::Text(_) => self.prepared(),
-            Self::Action(action) => title(action),
+fn node_title(node: &Node) -> String {
+    match node {
+        Node::Text(text) => text.clone(),
+        Node::Action(pipeline) if pipeline.variables.is_empty() => pipeline_title(pipeline),
+        Node::Action(_) => String::new(),
+        Node::With(pipeline, ..) | Node::Range(pipeline, ..) => pipeline_title(pipeline),
+        Node::If(branches, _) => {
+            branches.iter().take(1).flat_map(|(_, body)| body).map(node_title).collect()
         }
     }
 }
 
-fn bare_field(action: &str) -> Option<&str> {
-    let inner = action.strip_prefix("{{")?.strip_suffix("}}")?;
-    let inner = inner.strip_prefix("- ").unwrap_or(inner);
-    let field = inner.strip_suffix(" -").unwrap_or(inner).trim();
-    let is_plain = field.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '$'));
-    (is_plain && field.starts_with(['.', '$'])).then_some(field)
+/// The title of the first field that a pipeline names.
+fn pipeline_title(pipeline: &Pipeline) -> String {
+    let mut operands = pipeline.commands.iter().flatten();
+    let title = operands.find_map(|operand| match operand {
+        Operand::Dot(path) | Operand::Variable(_, path) => path.last().map(|name| title(name)),
+        Operand::Nested(inner, _) => Some(pipeline_title(inner)),
+        Operand::Constant(_) | Operand::Function(_) => None,
+    });
+    title.unwrap_or_default()
 }
 
-/// `{{.FsType}}` is the column FS TYPE.
-fn title(action: &str) -> String {
-    let Some((_, field)) = action.rsplit_once('.') else { return String::new() };
-    let name: String = field.chars().take_while(|c| c.is_alphanumeric()).collect();
+/// `.FsType` is the column FS TYPE.
+fn title(name: &str) -> String {
     let mut title = String::new();
     let mut after_small = false;
     for c in name.chars() {
@@ -152,143 +81,6 @@ fn title(action: &str) -> String {
         title.extend(c.to_uppercase());
     }
     title
-}
-
-/// The name of a JSON key in a template: `fsType` is `.FsType`, `id` is `.ID`.
-fn go_name(key: &str) -> String {
-    if key == "id" || key == "pid" {
-        return key.to_uppercase();
-    }
-    let mut characters = key.chars();
-    let first = characters.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(characters).collect()
-}
-
-/// A structure: its fields by their Go names, those without a value empty.
-fn structure(row: &Json, fields: &[String]) -> Value {
-    let mut members: HashMap<String, Value> =
-        fields.iter().map(|field| (go_name(field), Value::from(""))).collect();
-    if let Json::Object(object) = row {
-        members.extend(object.iter().map(|(key, value)| (go_name(key), member(key, value))));
-    }
-    members.insert(ORIGINAL.to_owned(), Value::from(row.to_string()));
-    Value::Object(members)
-}
-
-fn member(key: &str, value: &Json) -> Value {
-    match value {
-        Json::Number(size) if key == "size" => {
-            Value::from(size.as_u64().map_or_else(String::new, |bytes| Size(bytes).to_string()))
-        }
-        other => convert(other),
-    }
-}
-
-/// Objects in lists are structures; other objects are maps with the user's own keys.
-fn convert(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::from(""),
-        Json::Bool(value) => Value::from(*value),
-        Json::String(text) => Value::from(text),
-        Json::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => Value::from(number),
-            (_, Some(number)) => Value::from(number),
-            _ => Value::from(number.as_f64().unwrap_or_default()),
-        },
-        Json::Array(list) => Value::Array(list.iter().map(entry).collect()),
-        Json::Object(map) => Value::Map(string_map(map)),
-    }
-}
-
-fn entry(value: &Json) -> Value {
-    if value.is_object() { structure(value, &[]) } else { convert(value) }
-}
-
-fn string_map(map: &Map<String, Json>) -> HashMap<String, Value> {
-    map.iter().map(|(key, value)| (key.clone(), convert(value))).collect()
-}
-
-const FUNCTIONS: [(&str, gtmpl::Func); 6] = [
-    ("json", json),
-    ("join", join),
-    ("upper", upper),
-    ("lower", lower),
-    ("show", show),
-    ("split", separate),
-];
-
-fn json(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [value] = arguments else { return Err(FuncError::ExactlyXArgs("json".into(), 1)) };
-    Ok(Value::from(to_json(value).to_string()))
-}
-
-fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Bool(value) => Json::Bool(*value),
-        Value::String(text) => Json::String(text.clone()),
-        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => number.into(),
-            (_, Some(number)) => number.into(),
-            _ => number.as_f64().into(),
-        },
-        Value::Array(list) => list.iter().map(to_json).collect(),
-        Value::Object(members) => original(members),
-        Value::Map(map) => map.iter().map(|(key, value)| (key.clone(), to_json(value))).collect(),
-        Value::NoValue | Value::Nil | Value::Function(_) => Json::Null,
-    }
-}
-
-fn original(members: &HashMap<String, Value>) -> Json {
-    match members.get(ORIGINAL) {
-        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or(Json::Null),
-        _ => Json::Null,
-    }
-}
-
-fn join(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::Array(list), Value::String(separator)] = arguments else {
-        return Err(FuncError::Generic("join needs a list and a separator".into()));
-    };
-    Ok(Value::from(list.iter().map(text).collect::<Vec<_>>().join(separator)))
-}
-
-fn separate(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::String(text), Value::String(separator)] = arguments else {
-        return Err(FuncError::Generic("split needs a text and a separator".into()));
-    };
-    Ok(Value::Array(text.split(separator.as_str()).map(Value::from).collect()))
-}
-
-fn upper(arguments: &[Value]) -> Result<Value, FuncError> {
-    one_text("upper", arguments).map(|text| Value::from(text.to_uppercase()))
-}
-
-fn lower(arguments: &[Value]) -> Result<Value, FuncError> {
-    one_text("lower", arguments).map(|text| Value::from(text.to_lowercase()))
-}
-
-fn show(arguments: &[Value]) -> Result<Value, FuncError> {
-    one_text("show", arguments).map(Value::from)
-}
-
-fn one_text(name: &str, arguments: &[Value]) -> Result<String, FuncError> {
-    let [value] = arguments else { return Err(FuncError::ExactlyXArgs(name.into(), 1)) };
-    Ok(text(value))
-}
-
-/// A value for people: lists with commas, maps as `key=value`, structures as JSON.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(","),
-        Value::Object(members) => original(members).to_string(),
-        Value::Map(map) => {
-            let mut pairs: Vec<_> =
-                map.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
-            pairs.sort_unstable();
-            pairs.join(",")
-        }
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -376,7 +168,7 @@ mod tests {
     #[test]
     fn a_table_has_the_titles_of_its_fields() {
         let template = Template::parse(r"table {{.Name}}\t{{.FsType}}\t{{upper .ID}}").unwrap();
-        assert_eq!(template.header(), Some("NAME\tFS TYPE\tID"));
+        assert_eq!(template.header().as_deref(), Some("NAME\tFS TYPE\tID"));
         assert_eq!(template.render(&row(), &fields()).unwrap(), "pgdata\text4\tVOL-1");
     }
 
@@ -388,9 +180,48 @@ mod tests {
 
     #[test]
     fn broken_templates_are_refused() {
-        for template in ["{{", "{{.Name", "{{if .Name}}", "{{nosuch .Name}}", "{{end}}", "{{\"}}"] {
+        for template in [
+            "{{",
+            "{{.Name",
+            "{{if .Name}}",
+            "{{nosuch .Name}}",
+            "{{end}}",
+            "{{\"}}",
+            "{{.Name .ID}}",
+            "{{$x}}",
+            "{{(.Name}}",
+            "{{.Name | }}",
+            "{{1.2.3}}",
+            "{{é}}",
+            "{{.Name.X}}",
+            "{{else}}",
+        ] {
             let error = render(template).expect_err(template);
             assert_eq!(error.kind(), Kind::InvalidArgument, "{template}");
+        }
+    }
+
+    #[test]
+    fn blocks_work_as_in_go() {
+        for (template, expected) in [
+            ("{{if eq .Name \"x\"}}x{{else if .Labels}}l{{else}}n{{end}}", "l"),
+            ("{{if and .Name (gt .Mounted 0)}}yes{{end}}", "yes"),
+            ("{{with .Labels}}{{.app}}{{else}}none{{end}}", "db"),
+            ("{{with .Mountpoint}}{{.}}{{else}}{{.Name}}{{end}}", "pgdata"),
+            ("{{range $i, $c := .Capabilities}}{{$i}}{{$c}} {{end}}", "0expand 1size "),
+            ("{{range $k, $v := .Labels}}{{$k}}:{{$v}};{{end}}", "app:db;tier:gold;"),
+            ("{{range .Mountpoint}}x{{else}}none{{end}}", "none"),
+            ("{{range .Capabilities}}{{$.Name}} {{end}}", "pgdata pgdata "),
+            ("{{$n := .Name}}{{$n}}{{/* a \" comment }} */}}!", "pgdata!"),
+            ("a {{- .Name -}} b", "apgdatab"),
+            ("{{(index .Consumers 0).ID}}", "cli"),
+            (
+                "{{printf \"%-8s|%5.2s|%d%%|%q\" .Name .ID .Mounted .FsType}}",
+                "pgdata  |   vo|1%|\"ext4\"",
+            ),
+            ("{{.Labels.nosuch}}", "<no value>"),
+        ] {
+            assert_eq!(render(template).unwrap(), expected, "{template}");
         }
     }
 
@@ -402,7 +233,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
-        fn no_template_makes_the_engine_panic(
+        fn no_template_panics(
             text in r#"(\{\{|\}\}|\.|Name|Labels|range|if|end|else|with| |\$|"|`|:=|\||\(|\)|json|printf|%d|-|[0-9]|/\*|x|define|template|index|,|=|é){0,14}"#
         ) {
             let _ = render(&text);
