@@ -1,1 +1,40 @@
-fn main() {}
+//! Mobula's own build jobs: `cargo xtask bench`, `cargo xtask docs`, `cargo xtask new-driver`.
+
+mod bench;
+mod docs;
+mod new_driver;
+mod program;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Mobula's own build jobs.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    Bench(bench::Arguments),
+    Docs(docs::Arguments),
+    NewDriver(new_driver::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().job {
+        Job::Bench(arguments) => arguments.run(),
+        Job::Docs(arguments) => arguments.run(),
+        Job::NewDriver(arguments) => arguments.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

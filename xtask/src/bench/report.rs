@@ -1,0 +1,285 @@
+//! Rows, their targets, the table and the JSON.
+
+use super::contest::Measured;
+use super::stats::{Samples, Stat, Unit};
+use error::{Error, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a row shall reach. Medians are compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Target {
+    /// At most so much.
+    AtMost(f64),
+    /// Less than so much.
+    Below(f64),
+    /// More than another row of the same run has.
+    MoreThan(f64),
+    /// At most so many times the bare kernel's or tool's.
+    TimesRaw(f64),
+    /// At least so many times the peer's.
+    TimesPeer(f64),
+    /// Shown only.
+    None,
+}
+
+/// One figure.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) unit: Unit,
+    pub(super) ours: Stat,
+    pub(super) peer: Option<Stat>,
+    /// What the peer did.
+    pub(super) peer_is: Option<&'static str>,
+    pub(super) raw: Option<Stat>,
+    /// What the limit is.
+    pub(super) raw_is: Option<&'static str>,
+    /// Ours ÷ raw, or without raw ours ÷ peer; medians.
+    pub(super) ratio: Option<f64>,
+    /// The same of the minima.
+    pub(super) ratio_of_minima: Option<f64>,
+    pub(super) target: Option<String>,
+    /// Absent without a target, or without the peer that it is about.
+    pub(super) met: Option<bool>,
+}
+
+impl Row {
+    /// A row without target.
+    pub(super) fn new(name: impl Into<String>, unit: Unit, measured: &Measured) -> Self {
+        let ours = measured.ours.stat();
+        let [peer, raw] = [&measured.peer, &measured.raw].map(|s| s.as_ref().map(Samples::stat));
+        let other = raw.or(peer);
+        Self {
+            name: name.into(),
+            unit,
+            ours,
+            peer,
+            peer_is: None,
+            raw,
+            raw_is: None,
+            ratio: other.map(|other| ours.p50 / other.p50),
+            ratio_of_minima: other.map(|other| ours.min / other.min),
+            target: None,
+            met: None,
+        }
+    }
+
+    /// Names the peer.
+    pub(super) fn peer(mut self, what: &'static str) -> Self {
+        self.peer_is = self.peer.map(|_| what);
+        self
+    }
+
+    /// Names the limit.
+    pub(super) fn raw(mut self, what: &'static str) -> Self {
+        self.raw_is = self.raw.map(|_| what);
+        self
+    }
+
+    /// Sets the target.
+    pub(super) fn target(mut self, target: Target) -> Self {
+        let ours = self.ours.p50;
+        let sign = self.unit.sign();
+        (self.target, self.met) = match target {
+            Target::AtMost(most) => (Some(format!("≤ {most} {sign}")), Some(ours <= most)),
+            Target::Below(bound) => (Some(format!("< {bound} {sign}")), Some(ours < bound)),
+            Target::MoreThan(other) => {
+                (Some(format!("> {} {sign}", number(other))), Some(ours > other))
+            }
+            Target::TimesRaw(times) => {
+                (Some(format!("≤ {times} × raw")), self.raw.map(|raw| ours <= times * raw.p50))
+            }
+            Target::TimesPeer(times) => {
+                (Some(format!("≥ {times} × peer")), self.peer.map(|peer| ours >= times * peer.p50))
+            }
+            Target::None => (None, None),
+        };
+        self
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let other = |stat: Option<Stat>| stat.map_or_else(dash, |stat| number(stat.p50));
+        let times = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"));
+        let met = match (self.met, &self.target) {
+            (Some(true), _) => "yes",
+            (Some(false), _) => "missed",
+            (None, Some(_)) => "no peer",
+            (None, None) => "",
+        };
+        vec![
+            self.name.clone(),
+            self.unit.sign().to_owned(),
+            self.ours.n.to_string(),
+            number(self.ours.min),
+            number(self.ours.p50),
+            number(self.ours.p99),
+            other(self.peer),
+            other(self.raw),
+            times(self.ratio),
+            times(self.ratio_of_minima),
+            self.target.clone().unwrap_or_default(),
+            met.to_owned(),
+        ]
+    }
+}
+
+const HEAD: [&str; 12] = [
+    "figure",
+    "unit",
+    "n",
+    "min",
+    "p50",
+    "p99",
+    "peer",
+    "raw",
+    "ratio",
+    "of minima",
+    "target",
+    "met",
+];
+/// The columns whose text begins at the left.
+const LEFT: [usize; 4] = [0, 1, 10, 11];
+
+/// The machine that it was measured on.
+#[derive(Debug, Serialize)]
+pub(super) struct Machine {
+    kernel: String,
+    cpu: String,
+    cpus: usize,
+}
+
+impl Machine {
+    /// This machine.
+    pub(super) fn this() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let cpu = read("/proc/cpuinfo");
+        let mut models = cpu.lines().filter_map(|line| line.strip_prefix("model name"));
+        let model = models.next().unwrap_or("unknown").trim_start_matches([' ', '\t', ':']);
+        Self {
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            cpu: model.to_owned(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// The figures of a run.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    machine: Machine,
+    rows: Vec<Row>,
+}
+
+impl Report {
+    pub(super) fn new(machine: Machine) -> Self {
+        Self { machine, rows: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// Writes the JSON.
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|source| Error::internal("encode the report").because(source))?;
+        crate::workspace::write(path, &(text + "\n"))
+    }
+
+    /// The table, with who the peers were below it.
+    pub(super) fn table(&self) -> String {
+        let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
+        lines.extend(self.rows.iter().map(Row::cells));
+        let width = |column: usize| {
+            let cells = lines.iter().map(|line: &Vec<String>| line[column].chars().count());
+            cells.max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+        let Machine { kernel, cpu, cpus } = &self.machine;
+        let mut text = format!("{cpu}, {cpus} CPUs, Linux {kernel}\n\n");
+        for line in &lines {
+            text.push_str(aligned(line, &widths).trim_end());
+            text.push('\n');
+        }
+        for (what, rows) in self.others() {
+            text.push_str(&format!("\n{what}: {}", rows.join("; ")));
+        }
+        text.push('\n');
+        text
+    }
+}
+
+impl Report {
+    /// Who the others are, and the rows that they are in.
+    fn others(&self) -> BTreeMap<String, Vec<&str>> {
+        let mut others: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for row in &self.rows {
+            for (what, it) in [("peer", row.peer_is), ("raw", row.raw_is)] {
+                let Some(it) = it else { continue };
+                others.entry(format!("{what} is {it}")).or_default().push(&row.name);
+            }
+        }
+        others
+    }
+}
+
+fn aligned(line: &[String], widths: &[usize]) -> String {
+    let cell = |(column, (cell, width)): (usize, (&String, &usize))| {
+        if LEFT.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+    };
+    let cells: Vec<_> = line.iter().zip(widths).enumerate().map(cell).collect();
+    cells.join("  ")
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// Three digits that matter.
+fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        value if value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::contest::once;
+
+    fn row(ours: f64, peer: Option<f64>) -> Row {
+        Row::new("x", Unit::Rate, &once(ours, peer).unwrap())
+    }
+
+    #[test]
+    fn a_target_is_met_or_missed() {
+        assert_eq!(row(60.0, None).target(Target::AtMost(60.0)).met, Some(true));
+        assert_eq!(row(60.0, None).target(Target::Below(60.0)).met, Some(false));
+        assert_eq!(row(60.0, Some(31.0)).target(Target::TimesPeer(2.0)).met, Some(false));
+        assert_eq!(row(60.0, Some(30.0)).target(Target::TimesPeer(2.0)).met, Some(true));
+        assert_eq!(row(60.0, None).target(Target::MoreThan(59.0)).met, Some(true));
+    }
+
+    #[test]
+    fn without_the_peer_a_target_is_neither_met_nor_missed() {
+        let row = row(60.0, None).target(Target::TimesPeer(2.0));
+        assert_eq!(row.met, None);
+        assert!(row.cells().contains(&"no peer".to_owned()));
+    }
+
+    #[test]
+    fn the_columns_are_aligned() {
+        let mut report = Report::new(Machine { kernel: "6".into(), cpu: "c".into(), cpus: 2 });
+        report.add(row(1.0, Some(2.0)).peer("another"));
+        report.add(row(123_456.0, None).target(Target::AtMost(1.0)));
+        let table = report.table();
+        assert!(table.contains("ratio") && table.contains("0.50") && table.contains("missed"));
+        assert!(table.ends_with("\npeer is another: x\n"));
+    }
+}
