@@ -105,6 +105,12 @@ impl Disks {
         disk.attached = Some(NodeId::new(node));
     }
 
+    /// Somebody writes to a volume's disk behind everybody's back, while it is not attached.
+    pub fn write(&self, name: &str, content: Content) {
+        let name = VolumeName::parse(name).expect("a test knows the rule of names");
+        self.state().disks.get_mut(&name).expect("the volume exists").content = content;
+    }
+
     /// The machine starts anew: nothing is attached to it any more.
     pub fn reboot(&self) {
         let mut state = self.state();

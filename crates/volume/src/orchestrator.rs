@@ -133,8 +133,10 @@ impl Orchestrator {
             (source.clone().min(create.name.clone()), source.clone().max(create.name.clone()));
         let _first = self.driver.lock(first.as_str()).await;
         let _second = self.driver.lock(second.as_str()).await;
-        let _still = self.freeze(&source).await?;
-        self.driver.create(&create).await
+        let still = self.freeze(&source).await?;
+        let created = self.driver.create(&create).await;
+        still.end().await;
+        created
     }
 
     fn complete(&self, request: Request) -> Result<Create> {

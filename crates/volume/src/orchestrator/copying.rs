@@ -23,6 +23,16 @@ pub struct Expanded {
 /// Keeps a file system frozen while it lives.
 pub(super) struct Still(Option<Box<dyn Send>>);
 
+impl Still {
+    /// Lets writers go on, and returns when they do: until then the next snapshot could not freeze.
+    pub(super) async fn end(mut self) {
+        if let Some(guard) = self.0.take() {
+            // A panic of the guard has nothing to tell that it has not logged.
+            let _ = tokio::task::spawn_blocking(move || drop(guard)).await;
+        }
+    }
+}
+
 impl Drop for Still {
     fn drop(&mut self) {
         if let Some(guard) = self.0.take() {
@@ -87,9 +97,11 @@ impl Orchestrator {
         if !self.driver.capabilities().snapshots {
             return Err(self.driver.lacks("take snapshots"));
         }
-        let _still = self.freeze(name).await?;
+        let still = self.freeze(name).await?;
         failpoint::hit("snapshot.frozen");
-        self.driver.snapshot(&volume.id, snapshot).await
+        let taken = self.driver.snapshot(&volume.id, snapshot).await;
+        still.end().await;
+        taken
     }
 
     /// Freezes the volume's file system if it is mounted from a device.

@@ -1,0 +1,192 @@
+//! What goes on at once: one operation per volume, and nobody waits for another volume.
+
+use super::{assert_nothing_left, consumers, mount, refused, unmount, with};
+use error::Kind;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::failing::Fault;
+use testkit::service::{copy, request, standing, volume};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use volume::Origin;
+use volume::driver::Page;
+use volume::orchestrator::detached;
+
+/// Longer than anything here takes; only a test that fails waits for it.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_mounts_of_one_volume_attach_it_once() {
+    let (bench, service) = with(&["a"]).await;
+    let mut calls = JoinSet::new();
+    for n in 0..1000 {
+        let service = Arc::clone(&service);
+        calls.spawn(async move { mount(&service, "a", &n.to_string()).await });
+    }
+    let paths: Vec<_> = calls.join_all().await.into_iter().map(Result::unwrap).collect();
+    assert!(paths.iter().all(|path| *path == bench.target("a")));
+    assert_eq!(consumers(&service, "a").len(), 1000);
+    assert_eq!((bench.failing.calls("attach"), bench.count("mount")), (1, 1));
+    assert_eq!(bench.count("format"), 1);
+
+    let mut calls = JoinSet::new();
+    for n in 0..1000 {
+        let service = Arc::clone(&service);
+        calls.spawn(async move { unmount(&service, "a", &n.to_string()).await });
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(bench.failing.calls("detach"), 1);
+    assert_nothing_left(&bench, &service);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_volumes_are_mounted_at_once() {
+    let (bench, service) = with(&[]).await;
+    let mut calls = JoinSet::new();
+    for n in 0..1000 {
+        let service = Arc::clone(&service);
+        calls.spawn(async move {
+            let name = format!("v{n}");
+            service.create(request(&name)).await?;
+            mount(&service, &name, "1").await
+        });
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_eq!((bench.mounted().len(), bench.failing.calls("attach")), (1000, 1000));
+    let mut calls = JoinSet::new();
+    for n in 0..1000 {
+        let service = Arc::clone(&service);
+        calls.spawn(async move { unmount(&service, &format!("v{n}"), "1").await });
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_nothing_left(&bench, &service);
+}
+
+/// Waits until a call of `operation` stands still.
+async fn reached(bench: &testkit::service::Bench, operation: &str, calls: usize) {
+    let waiting = async {
+        while bench.failing.calls(operation) < calls {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn work_outlives_the_client_and_the_next_call_joins_it() {
+    let (bench, service) = with(&["a"]).await;
+    bench.failing.next("attach", Fault::Hang);
+    let work = {
+        let service = Arc::clone(&service);
+        async move { mount(&service, "a", "1").await }
+    };
+    let client = tokio::spawn(detached(LONG, work));
+    reached(&bench, "attach", 1).await;
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    let again = {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move { mount(&service, "a", "1").await })
+    };
+    bench.failing.release();
+    assert_eq!(timeout(LONG, again).await.unwrap().unwrap().unwrap(), bench.target("a"));
+    assert_eq!((bench.failing.calls("attach"), bench.count("mount")), (1, 1));
+    assert_eq!(consumers(&service, "a"), ["1"]);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_too_long_is_told_that_the_work_goes_on() {
+    let (bench, service) = with(&["a"]).await;
+    bench.failing.next("attach", Fault::Hang);
+    let work = {
+        let service = Arc::clone(&service);
+        async move { mount(&service, "a", "1").await }
+    };
+    let error = refused(detached(Duration::from_millis(20), work).await, Kind::DeadlineExceeded);
+    assert!(error.message().contains("still going on, and repeating the call joins it"), "{error}");
+    bench.failing.release();
+    timeout(LONG, mount(&service, "a", "1")).await.unwrap().unwrap();
+    assert_eq!(bench.failing.calls("attach"), 1);
+}
+
+#[tokio::test]
+async fn a_stuck_volume_delays_only_itself() {
+    let (bench, service) = with(&["stuck", "b"]).await;
+    bench.failing.next("attach", Fault::Hang);
+    let stuck = {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move { mount(&service, "stuck", "1").await })
+    };
+    reached(&bench, "attach", 1).await;
+    let others = async {
+        mount(&service, "b", "1").await.unwrap();
+        unmount(&service, "b", "1").await.unwrap();
+        let listed = service.list(&Page::default()).await.unwrap();
+        assert_eq!(listed.entries.len(), 2);
+        let view = service.get(&volume("stuck")).await.unwrap();
+        assert_eq!(view.mountpoint, None);
+        service.sweep().await;
+    };
+    timeout(LONG, others).await.expect("the stuck volume holds nobody up");
+    assert!(!stuck.is_finished());
+    bench.failing.release();
+    timeout(LONG, stuck).await.unwrap().unwrap().unwrap();
+    assert_eq!(bench.mounted(), ["stuck"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_never_answers_is_given_up_with_its_name() {
+    let (bench, service) = with(&["a"]).await;
+    bench.failing.next("attach", Fault::Hang);
+    let error = refused(mount(&service, "a", "1").await, Kind::DeadlineExceeded);
+    assert!(
+        error.message().starts_with("driver disks did not finish attach of disk-1 within 900 s"),
+        "{error}"
+    );
+    assert!(error.context().contains(&("operation", "attach".to_owned())), "{error:?}");
+    assert_nothing_left(&bench, &service);
+    mount(&service, "a", "1").await.expect("the next call succeeds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_driver_is_waited_for() {
+    let (bench, service) = with(&["a"]).await;
+    bench.failing.next("attach", Fault::Delay(Duration::from_secs(600)));
+    mount(&service, "a", "1").await.unwrap();
+    assert_eq!(bench.mounted(), ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_volumes_cloned_from_each_other_do_not_wait_for_ever() {
+    let (_bench, service) = with(&["a", "b"]).await;
+    let clone = |name: &'static str, of: &'static str| {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move { service.create(copy(name, Origin::Volume(volume(of)))).await })
+    };
+    for _ in 0..200 {
+        let both = async { tokio::join!(clone("a", "b"), clone("b", "a")) };
+        let (one, two) = timeout(LONG, both).await.expect("they end");
+        for answer in [one.unwrap(), two.unwrap()] {
+            refused(answer, Kind::AlreadyExists);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_and_unmounts_at_once_end_with_the_last_word() {
+    let (bench, service) = with(&["a"]).await;
+    let mut calls = JoinSet::new();
+    for n in 0..50 {
+        let service = Arc::clone(&service);
+        calls.spawn(async move {
+            for _ in 0..10 {
+                let id = n.to_string();
+                service.mount(&volume("a"), standing(&id)).await.unwrap();
+                assert!(service.unmount(&volume("a"), &id).await.unwrap().is_done());
+            }
+        });
+    }
+    calls.join_all().await;
+    assert_nothing_left(&bench, &service);
+    assert_eq!(bench.count("format"), 1);
+}
