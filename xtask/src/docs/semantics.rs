@@ -1,5 +1,6 @@
 //! The promises of `docs/semantics.md`: each list item names, in backticks, a test that exists, as
-//! `test_name` or `path::to::test_name`. Whatever looks like the name of a test must be one.
+//! `test_name` or `path::to::test_name`. Whatever looks like the name of a test must be one. What the
+//! page says that it does not promise needs no test.
 
 use crate::workspace;
 use error::{Error, Result};
@@ -7,6 +8,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 const PAGE: &str = "docs/semantics.md";
+/// The heading of what needs no test.
+const NOT_PROMISED: &str = "What is not promised";
 /// Where functions are looked for.
 const SOURCES: [&str; 2] = ["crates", "xtask"];
 /// Identifiers of so many words are sentences, and sentences are tests.
@@ -45,19 +48,20 @@ fn is_word(c: char) -> bool {
 
 fn problems(text: &str, functions: &BTreeSet<String>) -> Vec<String> {
     let items = items(text);
-    if items.is_empty() {
-        return vec!["it has no list item, so it promises nothing".to_owned()];
+    if !items.iter().any(|item| item.is_promise) {
+        return vec!["it has no list item that promises something".to_owned()];
     }
-    items.iter().flat_map(|(line, item)| problems_of(*line, item, functions)).collect()
+    items.iter().flat_map(|item| problems_of(item, functions)).collect()
 }
 
-fn problems_of(line: usize, item: &str, functions: &BTreeSet<String>) -> Vec<String> {
-    let names: Vec<&str> = item.split('`').skip(1).step_by(2).filter_map(identifier).collect();
+fn problems_of(item: &Item, functions: &BTreeSet<String>) -> Vec<String> {
+    let Item { line, text, is_promise } = item;
+    let names: Vec<&str> = text.split('`').skip(1).step_by(2).filter_map(identifier).collect();
     let lost = |name: &&&str| name.split('_').count() >= SENTENCE && !functions.contains(**name);
     let mut problems: Vec<String> =
         names.iter().filter(lost).map(|name| format!("line {line}: no test `{name}`")).collect();
-    if problems.is_empty() && !names.iter().any(|name| functions.contains(*name)) {
-        let begin: String = item.chars().take(60).collect();
+    if *is_promise && problems.is_empty() && !names.iter().any(|name| functions.contains(*name)) {
+        let begin: String = text.chars().take(60).collect();
         problems.push(format!("line {line}: names no test that exists: {begin}"));
     }
     problems
@@ -69,23 +73,34 @@ fn identifier(code: &str) -> Option<&str> {
     (!name.is_empty() && name.chars().all(is_word)).then_some(name)
 }
 
-/// The list items of a Markdown text, each on one line, with the number of its first.
-fn items(text: &str) -> Vec<(usize, String)> {
-    let mut items: Vec<(usize, String)> = Vec::new();
-    let (mut is_open, mut is_code) = (false, false);
-    for (line, text) in (1..).zip(text.lines()) {
-        let trimmed = text.trim();
-        if trimmed.starts_with("```") {
+/// A list item, on one line.
+struct Item {
+    /// Where it begins.
+    line: usize,
+    text: String,
+    is_promise: bool,
+}
+
+/// The list items of a Markdown text.
+fn items(text: &str) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    let (mut is_open, mut is_code, mut is_promise) = (false, false, true);
+    for (line, text) in (1..).zip(text.lines().map(str::trim)) {
+        if text.starts_with("```") {
             is_code = !is_code;
         } else if is_code {
-        } else if let Some(item) = item_start(trimmed) {
-            items.push((line, item.to_owned()));
+            continue;
+        } else if let Some(text) = item_start(text) {
+            items.push(Item { line, text: text.to_owned(), is_promise });
             is_open = true;
-        } else if trimmed.is_empty() || trimmed.starts_with('#') {
+        } else if text.starts_with('#') {
+            is_promise = text.trim_start_matches(['#', ' ']) != NOT_PROMISED;
             is_open = false;
-        } else if is_open && let Some((_, item)) = items.last_mut() {
-            item.push(' ');
-            item.push_str(trimmed);
+        } else if text.is_empty() {
+            is_open = false;
+        } else if is_open && let Some(item) = items.last_mut() {
+            item.text.push(' ');
+            item.text.push_str(text);
         }
     }
     items
@@ -129,6 +144,15 @@ mod tests {
     fn a_test_that_was_renamed_is_told_even_beside_another() {
         let problems = problems_in("- Fine: `is_found`, `a_volume_is_never_lost`.\n");
         assert_eq!(problems, ["line 1: no test `a_volume_is_never_lost`"]);
+    }
+
+    #[test]
+    fn what_is_not_promised_needs_no_test_but_names_none_that_is_lost() {
+        let text =
+            "## What is not promised\n\n- Luck.\n- `a_volume_is_never_lost`\n\n## More\n- Luck.\n";
+        let problems = problems_in(text);
+        assert_eq!(problems[0], "line 4: no test `a_volume_is_never_lost`");
+        assert_eq!(problems[1..], ["line 7: names no test that exists: Luck."]);
     }
 
     #[test]
