@@ -4,7 +4,7 @@
 use crate::api::{Changed, ExpandVolume, MountVolume, VolumeInfo};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{Format, Output};
-use crate::cli::select::{Reach, select};
+use crate::cli::select::{Reach, all_or_none, select_each};
 use crate::cli::session::{Session, volume_path};
 use crate::cli::terminal::{emit_line, note};
 use crate::cli::volume::{Patience, Targets, show_rows, title};
@@ -141,14 +141,9 @@ impl Batch<'_> {
     ) -> Outcome {
         let all = self.session.volumes().await?.entries;
         let forgives = lenient && matches!(change, Change::Remove { .. });
-        let selected = choose(&all, words, change.reach(), forgives);
-        if !patience.continue_on_error
-            && let Some(error) = selected.iter().position(Result::is_err)
-        {
-            // Nothing has been changed yet, and nothing is when a name is wrong.
-            let error = selected.into_iter().nth(error).and_then(Result::err);
-            return error.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()));
-        }
+        let selected = select_each(&all, words, change.reach(), forgives);
+        // Nothing is changed when a name is wrong, unless the rest is wanted nevertheless.
+        let selected = if patience.continue_on_error { selected } else { all_or_none(selected)? };
         let work = selected.into_iter().map(|volume| async {
             match volume {
                 Ok(volume) => self.change_one(volume, change, lenient).await,
@@ -245,29 +240,6 @@ fn is_gone(change: &Change, error: &Error) -> bool {
     matches!(change, Change::Remove { .. }) && error.kind() == Kind::NotFound
 }
 
-/// The volumes that `words` mean, each once, with the errors in their places; `forgives` words that
-/// mean none.
-fn choose<'a>(
-    all: &'a [VolumeInfo],
-    words: &[String],
-    reach: Reach,
-    forgives: bool,
-) -> Vec<Result<&'a VolumeInfo>> {
-    let mut chosen: Vec<Result<&VolumeInfo>> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    for word in words {
-        match select(all, word, reach) {
-            Ok(volumes) => {
-                let fresh = volumes.into_iter().filter(|v| seen.insert((&v.service, &v.name)));
-                chosen.extend(fresh.map(Ok));
-            }
-            Err(error) if forgives && error.kind() == Kind::NotFound => {}
-            Err(error) => chosen.push(Err(error)),
-        }
-    }
-    chosen
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,27 +252,6 @@ mod tests {
             "consumers": [{"id": "docker-1", "since": "2026-01-02T03:04:05Z"}],
         }))
         .unwrap()
-    }
-
-    fn words(words: &[&str]) -> Vec<String> {
-        words.iter().map(|word| (*word).to_owned()).collect()
-    }
-
-    #[test]
-    fn a_volume_is_changed_once_however_often_it_is_meant() {
-        let all = [volume("a"), volume("b")];
-        let chosen = choose(&all, &words(&["a", "/./", "A"]), Reach::Partial, false);
-        let names: Vec<_> = chosen.iter().map(|v| v.as_ref().unwrap().name.as_str()).collect();
-        assert_eq!(names, ["a", "b"]);
-    }
-
-    #[test]
-    fn a_missing_volume_is_forgiven_only_on_demand() {
-        let all = [volume("a")];
-        let whole = Reach::Whole { regex: false };
-        assert_eq!(choose(&all, &words(&["x", "a"]), whole, true).len(), 1);
-        let strict = choose(&all, &words(&["x", "a"]), whole, false);
-        assert_eq!(strict[0].as_ref().unwrap_err().kind(), Kind::NotFound);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::config::{self, Config};
 use crate::paths::Paths;
 use clap::{Args, Subcommand};
 use error::{Error, Result};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Check and show the configuration.
@@ -32,16 +33,16 @@ impl ConfigGroup {
     /// Runs the verb.
     pub(crate) fn run(&self, global: &Global, output: &Output) -> Outcome {
         let paths = Paths::from_env();
-        let config = config::load(&paths, &global.overrides());
+        let overrides = global.overrides();
+        let config = config::load(&paths, &overrides);
         match self.verb {
-            Verb::Check => check(global, &paths, config),
+            Verb::Check => check(&overrides.file.unwrap_or_else(|| paths.config()), config),
             Verb::Show => show(output, &config?.redacted()),
         }
     }
 }
 
-fn check(global: &Global, paths: &Paths, config: Result<Config>) -> Outcome {
-    let file = global.config.clone().unwrap_or_else(|| paths.config());
+fn check(file: &Path, config: Result<Config>) -> Outcome {
     let shown = file.display();
     let problems = config.map_err(|error| usage(&error))?.problems();
     if problems.is_empty() {

@@ -32,7 +32,7 @@ use session::Session;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use terminal::{Color, note};
+use terminal::{Color, note, variable};
 use tokio::runtime::{Builder, Runtime};
 
 const EXIT_CODES: &str = "\
@@ -46,8 +46,12 @@ Exit codes:
   6  not permitted
 
 Environment:
-  MOBULA_HOME  directory that all paths of mobula are below
-  NO_COLOR     no colours, unless --color says otherwise";
+  MOBULA_HOME     directory that all paths of mobula are below
+  MOBULA_CONFIG   as --config
+  MOBULA_SERVICE  as --service
+  MOBULA_FORMAT   as --format
+  MOBULA_…        configuration keys, such as MOBULA_LOG_LEVEL
+  NO_COLOR        no colours, unless --color says otherwise";
 
 /// Storage that outlives containers: volumes for Docker and friends, by one static binary.
 #[derive(Debug, Parser)]
@@ -145,7 +149,7 @@ fn parse_and_run() -> ExitCode {
 
 impl Cli {
     fn run(self) -> ExitCode {
-        let output = self.command.output().with_color(self.global.color);
+        let output = self.command.output().resolved(self.global.color);
         // A format that makes no sense is refused before anything is done.
         let done = output.format().map_err(Into::into);
         match done.and_then(|_| self.command.run(&self.global, &output)) {
@@ -190,11 +194,14 @@ impl Command {
 
 impl Global {
     fn overrides(&self) -> Overrides {
-        Overrides { file: self.config.clone(), set: self.set.clone() }
+        let file = self.config.clone();
+        let file = file.or_else(|| variable("MOBULA_CONFIG").map(PathBuf::from));
+        Overrides { file, set: self.set.clone() }
     }
 
     async fn open(&self, output: &Output) -> Result<Session> {
-        Session::open(&self.overrides(), self.service.clone(), output.quiet).await
+        let service = self.service.clone().or_else(|| variable("MOBULA_SERVICE"));
+        Session::open(&self.overrides(), service, output.quiet).await
     }
 }
 

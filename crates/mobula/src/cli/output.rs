@@ -18,7 +18,7 @@ pub(crate) struct Output {
     format: Option<String>,
 
     /// Go template; the same as --format TEMPLATE.
-    #[arg(long, global = true, value_name = "TEMPLATE", conflicts_with = "format", hide = true)]
+    #[arg(long, global = true, value_name = "TEMPLATE", hide = true)]
     template: Option<String>,
 
     /// Show names only, without a header.
@@ -62,9 +62,11 @@ impl Output {
         Self { quiet: true, ..Self::default() }
     }
 
-    /// The same output in these colours.
-    pub(crate) fn with_color(&self, color: Color) -> Self {
-        Self { color, ..self.clone() }
+    /// The same output in these colours, in the one format that flags and environment choose.
+    pub(crate) fn resolved(&self, color: Color) -> Self {
+        let given = self.template.clone().or_else(|| self.format.clone());
+        let format = given.or_else(|| terminal::variable("MOBULA_FORMAT"));
+        Self { format, template: None, quiet: self.quiet, color }
     }
 
     /// The same output as JSON, unless a format is given.
@@ -73,10 +75,9 @@ impl Output {
         Self { format: Some(format), ..self.clone() }
     }
 
-    /// Reads `--format` and `--template`.
+    /// Reads the format.
     pub(crate) fn format(&self) -> Result<Format> {
-        let text = self.template.as_deref().or(self.format.as_deref());
-        Ok(match text {
+        Ok(match self.format.as_deref() {
             None | Some("table" | "tmpl") => Format::Table,
             Some("json") => Format::Json,
             Some("jsonp") => Format::Pretty,
@@ -86,8 +87,7 @@ impl Output {
 
     /// [`format`](Self::format), and indented JSON where nothing is said.
     pub(crate) fn format_or_pretty(&self) -> Result<Format> {
-        let silent = self.format.is_none() && self.template.is_none();
-        if silent { Ok(Format::Pretty) } else { self.format() }
+        if self.format.is_none() { Ok(Format::Pretty) } else { self.format() }
     }
 
     /// Whether standard output carries JSON, failures included.
@@ -97,7 +97,7 @@ impl Output {
 
     /// Whether nothing is said about the format.
     pub(crate) fn is_plain(&self) -> bool {
-        self.template.is_none() && matches!(self.format.as_deref(), None | Some("table" | "tmpl"))
+        matches!(self.format.as_deref(), None | Some("table" | "tmpl"))
     }
 
     /// Shows `rows` in `format`; `table` makes the table for people.

@@ -2,8 +2,9 @@
 //! name, or `/regex/`.
 
 use crate::api::{SnapshotInfo, VolumeInfo};
-use error::{Error, Result};
+use error::{Error, Kind, Result};
 use regex_lite::Regex;
+use std::collections::HashSet;
 
 /// Something that can be selected.
 pub(crate) trait Candidate {
@@ -86,6 +87,37 @@ pub(crate) fn select<'a, T: Candidate>(
         }
     }
     Err(not_found(all, word))
+}
+
+/// What each of `words` means, every entry once, with the errors in their places; `forgives` words
+/// that mean nothing.
+pub(crate) fn select_each<'a, T: Candidate>(
+    all: &'a [T],
+    words: &[String],
+    reach: Reach,
+    forgives: bool,
+) -> Vec<Result<&'a T>> {
+    let mut selected: Vec<Result<&T>> = Vec::new();
+    let mut seen = HashSet::new();
+    for word in words {
+        match select(all, word, reach) {
+            Ok(entries) => {
+                let fresh = entries
+                    .into_iter()
+                    .filter(|entry| seen.insert((entry.service(), entry.name())));
+                selected.extend(fresh.map(Ok));
+            }
+            Err(error) if forgives && error.kind() == Kind::NotFound => {}
+            Err(error) => selected.push(Err(error)),
+        }
+    }
+    selected
+}
+
+/// The same entries, or the first error.
+pub(crate) fn all_or_none<T>(selected: Vec<Result<&T>>) -> Result<Vec<Result<&T>>> {
+    let entries: Vec<&T> = selected.into_iter().collect::<Result<_>>()?;
+    Ok(entries.into_iter().map(Ok).collect())
 }
 
 fn pattern(word: &str) -> Option<&str> {
@@ -175,7 +207,6 @@ fn shown(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use error::Kind;
 
     struct Thing(&'static str, &'static str, &'static str);
 
@@ -270,5 +301,28 @@ mod tests {
             "no volume matches \"x\"; `mobula volume ls` shows those there are"
         );
         assert!(names("", Reach::Partial).is_err());
+    }
+
+    fn each(words: &[&str], forgives: bool) -> Vec<Result<&'static str>> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let selected = select_each(&THINGS, &words, Reach::Partial, forgives);
+        selected.into_iter().map(|found| found.map(|thing| thing.0)).collect()
+    }
+
+    #[test]
+    fn an_entry_is_selected_once_however_often_it_is_meant() {
+        let names: Vec<_> = each(&["media", "/^[lm]/", "MEDIA", "logs"], false)
+            .into_iter()
+            .collect::<Result<_>>()
+            .unwrap();
+        assert_eq!(names, ["media", "Logs"]);
+    }
+
+    #[test]
+    fn a_missing_entry_is_forgiven_only_on_demand() {
+        assert_eq!(each(&["x", "media"], true).len(), 1);
+        let strict = each(&["x", "media"], false);
+        assert_eq!(strict[0].as_ref().unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(strict[1].as_ref().unwrap(), &"media");
     }
 }

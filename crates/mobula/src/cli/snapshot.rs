@@ -5,13 +5,13 @@ use crate::api::{CreateSnapshot, SnapshotChanged, SnapshotInfo};
 use crate::cli::change::Batch;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{Format, Output, Row, fields_of};
-use crate::cli::select::{Reach, select};
+use crate::cli::select::{Reach, all_or_none, select, select_each};
 use crate::cli::session::{Session, snapshot_path};
 use crate::cli::table::{Column, Table};
 use crate::cli::terminal::emit_line;
 use crate::cli::volume::{Origin, Patience, Settings, create};
 use clap::{Args, Subcommand};
-use error::{Error, Kind, Result};
+use error::{Error, Result};
 use serde::Serialize;
 use std::process::ExitCode;
 use volume::Size;
@@ -139,19 +139,16 @@ impl Ls {
     }
 
     fn rows(&self, all: Vec<SnapshotInfo>) -> Result<Vec<SnapshotRow>> {
-        let mut wanted = std::collections::HashSet::new();
-        for word in &self.snapshots {
-            let matches = select(&all, word, Reach::Partial)?;
-            wanted.extend(matches.iter().map(|found| (found.service.clone(), found.name.clone())));
-        }
-        let by_name = |snapshot: &SnapshotInfo| {
-            self.snapshots.is_empty()
-                || wanted.contains(&(snapshot.service.clone(), snapshot.name.clone()))
+        let chosen: Vec<SnapshotInfo> = if self.snapshots.is_empty() {
+            all
+        } else {
+            let selected = select_each(&all, &self.snapshots, Reach::Partial, false);
+            selected.into_iter().map(Result::cloned).collect::<Result<_>>()?
         };
-        let by_volume = |snapshot: &SnapshotInfo| {
+        let wanted = |snapshot: &SnapshotInfo| {
             self.volume.as_ref().is_none_or(|volume| *volume == snapshot.volume)
         };
-        Ok(all.into_iter().filter(|s| by_name(s) && by_volume(s)).map(SnapshotRow).collect())
+        Ok(chosen.into_iter().filter(wanted).map(SnapshotRow).collect())
     }
 }
 
@@ -211,57 +208,56 @@ fn show(batch: &Batch<'_>, snapshots: Vec<SnapshotInfo>) -> Outcome {
 impl Rm {
     async fn run(&self, batch: &Batch<'_>) -> Outcome {
         let all = batch.session.snapshots().await?.entries;
+        let reach = Reach::Whole { regex: self.force || batch.dry_run };
+        let selected = select_each(&all, &self.snapshots, reach, self.is_lenient());
+        let goes_on = self.patience.continue_on_error;
+        let selected = if goes_on { selected } else { all_or_none(selected)? };
         let (mut done, mut errors) = (Vec::new(), Vec::new());
-        for word in &self.snapshots {
-            match self.remove(batch, &all, word).await {
+        for snapshot in selected {
+            match self.remove(batch, snapshot).await {
                 Ok(removed) => done.extend(removed),
                 Err(error) => errors.push(error),
             }
-            if !errors.is_empty() && !self.patience.continue_on_error {
+            if !errors.is_empty() && !goes_on {
                 break;
             }
         }
-        if errors.is_empty() {
-            return show(batch, done);
-        }
-        let json = done.iter().filter_map(|snapshot| serde_json::to_value(snapshot).ok()).collect();
-        if !batch.output.is_json() {
-            show(batch, done)?;
-        }
-        Err(Failure::new(errors, json))
+        end(batch, done, errors)
+    }
+
+    fn is_lenient(&self) -> bool {
+        self.idempotent || self.force
     }
 
     async fn remove(
         &self,
         batch: &Batch<'_>,
-        all: &[SnapshotInfo],
-        word: &str,
-    ) -> Result<Vec<SnapshotInfo>> {
-        let lenient = self.idempotent || self.force;
-        let reach = Reach::Whole { regex: self.force || batch.dry_run };
-        let selected = match select(all, word, reach) {
-            Err(error) if lenient && error.kind() == Kind::NotFound => return Ok(Vec::new()),
-            selected => selected?,
-        };
-        let mut removed = Vec::new();
-        for snapshot in selected {
-            if batch.dry_run {
-                batch.would(&format!("remove snapshot {}", snapshot.name))?;
-                continue;
-            }
-            let what = format!("removing snapshot {}", snapshot.name);
-            let path = snapshot_path(snapshot);
-            let changed: SnapshotChanged = batch.session.delete(&what, &path).await?;
-            if !changed.changed && !lenient {
-                return Err(Error::not_found(format!(
-                    "snapshot {} is gone already",
-                    snapshot.name
-                )));
-            }
-            removed.push(snapshot.clone());
+        snapshot: Result<&SnapshotInfo>,
+    ) -> Result<Option<SnapshotInfo>> {
+        let snapshot = snapshot?;
+        if batch.dry_run {
+            batch.would(&format!("remove snapshot {}", snapshot.name))?;
+            return Ok(batch.output.is_json().then(|| snapshot.clone()));
         }
-        Ok(removed)
+        let what = format!("removing snapshot {}", snapshot.name);
+        let path = snapshot_path(snapshot);
+        let changed: SnapshotChanged = batch.session.delete(&what, &path).await?;
+        if !changed.changed && !self.is_lenient() {
+            return Err(Error::not_found(format!("snapshot {} is gone already", snapshot.name)));
+        }
+        Ok(Some(snapshot.clone()))
     }
+}
+
+fn end(batch: &Batch<'_>, done: Vec<SnapshotInfo>, errors: Vec<Error>) -> Outcome {
+    if errors.is_empty() {
+        return show(batch, done);
+    }
+    let json = done.iter().filter_map(|snapshot| serde_json::to_value(snapshot).ok()).collect();
+    if !batch.output.is_json() {
+        show(batch, done)?;
+    }
+    Err(Failure::new(errors, json))
 }
 
 impl Restore {

@@ -28,9 +28,13 @@ impl Color {
     }
 }
 
+/// An environment variable; an empty one counts as unset.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 fn is_unwanted() -> bool {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    no_color || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+    variable("NO_COLOR").is_some() || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// The columns that a table may have; `None` when standard output is no terminal.
@@ -38,7 +42,7 @@ pub(crate) fn width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let told = variable("COLUMNS").and_then(|columns| columns.parse().ok());
     let told = told.filter(|columns| *columns > 0);
     told.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into()))
 }

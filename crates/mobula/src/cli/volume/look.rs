@@ -3,7 +3,7 @@
 use crate::api::VolumeInfo;
 use crate::cli::failure::Outcome;
 use crate::cli::output::{Output, Row, fields_of};
-use crate::cli::select::{Reach, select};
+use crate::cli::select::{Reach, select, select_each};
 use crate::cli::session::{Found, Session};
 use crate::cli::table::{Cell, Column, Table, Tint};
 use crate::cli::terminal::emit;
@@ -110,19 +110,13 @@ impl Ls {
     }
 }
 
-/// The volumes that `words` mean, in the order of the listing; without words, all.
+/// The volumes that `words` mean, in their order; without words, all.
 fn chosen(all: Vec<VolumeInfo>, words: &[String]) -> Result<Vec<VolumeInfo>> {
     if words.is_empty() {
         return Ok(all);
     }
-    let mut wanted = std::collections::HashSet::new();
-    for word in words {
-        let matches = select(&all, word, Reach::Partial)?;
-        wanted.extend(matches.iter().map(|volume| (volume.service.clone(), volume.name.clone())));
-    }
-    let is_wanted =
-        |volume: &VolumeInfo| wanted.contains(&(volume.service.clone(), volume.name.clone()));
-    Ok(all.into_iter().filter(is_wanted).collect())
+    let selected = select_each(&all, words, Reach::Partial, false);
+    selected.into_iter().map(Result::cloned).collect()
 }
 
 /// The table of volumes for people.
@@ -267,10 +261,10 @@ a       s        available  64MiB  ext4
     }
 
     #[test]
-    fn volumes_are_chosen_once() {
+    fn volumes_are_shown_once_in_the_order_of_the_arguments() {
         let all = vec![volume("a", None), volume("b", None), volume("c", None)];
-        let words = ["/[ab]/".to_owned(), "a".to_owned()];
+        let words = ["c", "/[ab]/", "a"].map(str::to_owned);
         let names: Vec<_> = chosen(all, &words).unwrap().into_iter().map(|v| v.name).collect();
-        assert_eq!(names, ["a", "b"]);
+        assert_eq!(names, ["c", "a", "b"]);
     }
 }
