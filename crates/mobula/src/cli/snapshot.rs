@@ -143,7 +143,7 @@ impl Ls {
             all
         } else {
             let selected = select_each(&all, &self.snapshots, Reach::Partial, false);
-            selected.into_iter().map(Result::cloned).collect::<Result<_>>()?
+            selected.into_iter().map(Result::<&SnapshotInfo>::cloned).collect::<Result<_>>()?
         };
         let wanted = |snapshot: &SnapshotInfo| {
             self.volume.as_ref().is_none_or(|volume| *volume == snapshot.volume)

@@ -116,7 +116,7 @@ fn chosen(all: Vec<VolumeInfo>, words: &[String]) -> Result<Vec<VolumeInfo>> {
         return Ok(all);
     }
     let selected = select_each(&all, words, Reach::Partial, false);
-    selected.into_iter().map(Result::cloned).collect()
+    selected.into_iter().map(Result::<&VolumeInfo>::cloned).collect()
 }
 
 /// The table of volumes for people.
