@@ -237,6 +237,7 @@ mod tests {
             read_only: false,
             subpath: None,
             ownership: Ownership::default(),
+            drop_empty: Vec::new(),
         }
     }
 

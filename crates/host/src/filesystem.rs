@@ -65,6 +65,16 @@ impl Fstype {
             Self::Btrfs => 109 << 20,
         }
     }
+
+    /// The smallest size, in bytes, to which it can be grown: the kernel resizes no btrfs to less
+    /// (`btrfs_ioctl_resize`), though it may have been made smaller.
+    #[must_use]
+    pub const fn smallest_growth(self) -> u64 {
+        match self {
+            Self::Ext4 | Self::Xfs => 0,
+            Self::Btrfs => 256 << 20,
+        }
+    }
 }
 
 impl fmt::Display for Fstype {

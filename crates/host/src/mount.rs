@@ -118,6 +118,9 @@ pub struct MountRequest {
     pub subpath: Option<PathBuf>,
     /// Applied to the directory that becomes visible, unless read-only.
     pub ownership: Ownership,
+    /// Directories of the one that becomes visible which are removed before, if they are empty;
+    /// plain names. Not when read-only.
+    pub drop_empty: Vec<String>,
 }
 
 /// A use of a mounted file system by somebody else.

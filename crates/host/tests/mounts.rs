@@ -59,6 +59,7 @@ fn request(what: What, target: &Path) -> MountRequest {
         read_only: false,
         subpath: None,
         ownership: Ownership::default(),
+        drop_empty: Vec::new(),
     }
 }
 

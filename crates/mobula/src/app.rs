@@ -1,26 +1,28 @@
-//! What all front ends of one process share: the services, and the count of operations under way.
+//! What all front ends of one process share: the services, and how operations on them are run.
 
 use crate::config::Config;
 use crate::services::{Services, Surroundings};
-use error::{Error, Result};
+use error::Result;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use volume::Orchestrator;
 use volume::orchestrator::detached;
 
+/// How long a sweep is waited for before the next service's begins to count.
+const SWEEP: Duration = Duration::from_secs(30);
+/// How long operations of a service may keep its new configuration waiting.
+const RECONFIGURE: Duration = Duration::from_secs(10);
+
 /// The shared state of the front ends.
 pub struct App {
     around: Surroundings,
     services: RwLock<Arc<Services>>,
-    /// Held for reading by every operation, for writing by whoever waits for them to end.
-    operations: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl App {
     /// An application whose services are not open yet.
     pub fn new(around: Surroundings) -> Arc<Self> {
-        let (services, operations) = (RwLock::default(), Arc::default());
-        Arc::new(Self { around, services, operations })
+        Arc::new(Self { around, services: RwLock::default() })
     }
 
     /// Where it runs.
@@ -33,21 +35,26 @@ impl App {
         Arc::clone(&self.services.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Opens the services of `config`, keeping those whose configuration is unchanged, and puts
-    /// right what an earlier run left. Operations under way are waited for first.
+    /// Opens the services of `config`. One whose configuration is unchanged goes on as it is; one
+    /// whose operations do not end keeps its old configuration, and holds up no other.
     pub async fn configure(&self, config: &Config) {
-        let quiet = self.operations.write().await;
         let before = self.services();
+        let mut kept = before.unchanged(config);
+        for (name, service) in before.changed(config) {
+            if let Err(error) = service.retire(RECONFIGURE).await {
+                tracing::error!(service = %name, %error, "its old configuration stays");
+                kept.push(name);
+            }
+        }
         let (around, config) = (self.around.clone(), config.clone());
         let opened =
-            volume::driver::blocking(move || Ok(Services::open(&around, &config, &before)));
+            volume::driver::blocking(move || Ok(Services::open(&around, &config, &before, &kept)));
         match opened.await {
             Ok(services) => {
                 *self.services.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(services);
             }
             Err(error) => tracing::error!(%error, "the configuration is not in effect"),
         }
-        drop(quiet);
     }
 
     /// Makes the place where volumes are mounted visible to every mount namespace, before the first
@@ -62,15 +69,24 @@ impl App {
     /// Puts right what an earlier run left behind, service by service.
     pub async fn recover(&self) {
         for service in self.services().ready() {
-            service.recover().await;
+            if let Ok(_under_way) = service.begin().await {
+                service.recover().await;
+            }
         }
     }
 
-    /// Looks after every service once.
+    /// Looks after every service once; one that is stuck holds up no other.
     pub async fn sweep(&self) {
-        for service in self.services().ready() {
-            let _under_way = self.operations.read().await;
-            service.sweep().await;
+        let services = self.services();
+        let sweeps = services.ready().map(|service| {
+            tokio::spawn(async move {
+                if let Ok(_under_way) = service.begin().await {
+                    service.sweep().await;
+                }
+            })
+        });
+        for sweep in sweeps.collect::<Vec<_>>() {
+            let _ = tokio::time::timeout(SWEEP, sweep).await;
         }
     }
 
@@ -86,7 +102,7 @@ impl App {
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
     {
-        let under_way = Arc::clone(&self.operations).read_owned().await;
+        let under_way = service.begin().await?;
         let work = work(service);
         detached(within, async move {
             let result = work.await;
@@ -98,17 +114,12 @@ impl App {
 
     /// Waits until no operation is under way; no new one begins.
     pub async fn drain(&self, patience: Duration) -> Result<()> {
-        let quiet =
-            tokio::time::timeout(patience, Arc::clone(&self.operations).write_owned()).await;
-        let quiet = quiet.map_err(|_| {
-            Error::deadline_exceeded(format!(
-                "operations are still under way after {} s; the next start puts right what they \
-                 leave",
-                patience.as_secs()
-            ))
-        })?;
-        // Nothing begins between here and the end of the process.
-        std::mem::forget(quiet);
-        Ok(())
+        let until = tokio::time::Instant::now() + patience;
+        let mut late = None;
+        for service in self.services().ready() {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            late = service.retire(left).await.err().or(late);
+        }
+        late.map_or(Ok(()), Err)
     }
 }

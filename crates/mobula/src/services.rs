@@ -52,17 +52,37 @@ impl Surroundings {
 }
 
 impl Services {
-    /// Opens the services of `config`; those of `before` that are configured alike are kept.
-    pub fn open(around: &Surroundings, config: &Config, before: &Self) -> Self {
-        let mut services = BTreeMap::new();
+    /// Opens the services of `config`, but for those of `before` that are to be `kept`.
+    pub fn open(
+        around: &Surroundings,
+        config: &Config,
+        before: &Self,
+        kept: &[ServiceName],
+    ) -> Self {
+        let mut services: BTreeMap<_, _> = kept
+            .iter()
+            .filter_map(|name| Some((name.clone(), before.services.get(name)?.clone())))
+            .collect();
         for (name, service) in &config.services {
-            let kept = before.services.get(name).filter(|opened| {
-                opened.config == *service && matches!(opened.state, State::Ready(_))
-            });
-            let opened = kept.cloned().unwrap_or_else(|| open(around, name, service));
-            services.insert(name.clone(), opened);
+            services.entry(name.clone()).or_insert_with(|| open(around, name, service));
         }
         Self { services }
+    }
+
+    /// The services that work and are configured in `config` as they are now.
+    pub fn unchanged(&self, config: &Config) -> Vec<ServiceName> {
+        let unchanged = self.services.iter().filter(|(name, opened)| {
+            config.services.get(name) == Some(&opened.config)
+                && matches!(opened.state, State::Ready(_))
+        });
+        unchanged.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The services that work and are configured otherwise, or no longer, in `config`.
+    pub fn changed(&self, config: &Config) -> Vec<(ServiceName, Arc<Orchestrator>)> {
+        let unchanged = self.unchanged(config);
+        let changed = self.list().filter(|(name, ..)| !unchanged.contains(name));
+        changed.filter_map(|(name, _, service)| Some((name.clone(), service.ok()?))).collect()
     }
 
     /// The service called `name`.

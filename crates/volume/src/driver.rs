@@ -151,6 +151,7 @@ pub trait Driver: Send + Sync {
     /// - The same name with other options → `AlreadyExists`, saying what differs.
     /// - Killed half-way, the repeat ends with one volume.
     /// - Name, parameters and labels are kept with the volume.
+    /// - A copy has its source's parameters where `asked` says nothing.
     async fn create(&self, request: &Create) -> Result<Outcome<Volume>>;
 
     /// Deletes a volume and its data.

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::OwnedRwLockReadGuard;
 
 pub use copying::Expanded;
 pub use mounting::Detached;
@@ -31,6 +32,8 @@ pub struct Orchestrator {
     mounts: PathBuf,
     defaults: Parameters,
     metrics: Metrics,
+    /// Held for reading by every operation; `true` once another took over its volumes.
+    operations: Arc<tokio::sync::RwLock<bool>>,
     /// What the last look at the mount table found wrong, by volume.
     faults: RwLock<HashMap<VolumeName, String>>,
 }
@@ -87,10 +90,49 @@ impl Orchestrator {
         let Opening { service, driver, host, ledger, mounts, defaults, boot, metrics } = opening;
         let ledger = Ledger::open(ledger, &service, boot)?;
         let driver = Guard::new(driver, service.clone(), metrics.clone());
-        let faults = RwLock::default();
-        let this = Self { service, driver, host, ledger, mounts, defaults, metrics, faults };
+        let this = Self {
+            service,
+            driver,
+            host,
+            ledger,
+            mounts,
+            defaults,
+            metrics,
+            operations: Arc::default(),
+            faults: RwLock::default(),
+        };
         this.count_mounted();
         Ok(Arc::new(this))
+    }
+
+    /// Marks the beginning of an operation; it lasts as long as what is answered.
+    ///
+    /// Another orchestrator has taken over the service → `Aborted`: repeat the call there.
+    pub async fn begin(&self) -> Result<OwnedRwLockReadGuard<bool>> {
+        let under_way = Arc::clone(&self.operations).read_owned().await;
+        if *under_way {
+            return Err(Error::aborted(format!(
+                "service {} has just been reconfigured; repeat the call",
+                self.service
+            )));
+        }
+        Ok(under_way)
+    }
+
+    /// Waits until no operation is under way, and lets none begin any more.
+    ///
+    /// Not within `patience` → `DeadlineExceeded`, and everything stays as it was.
+    pub async fn retire(&self, patience: Duration) -> Result<()> {
+        let quiet = tokio::time::timeout(patience, self.operations.write()).await;
+        let mut retired = quiet.map_err(|_| {
+            Error::deadline_exceeded(format!(
+                "operations of service {} are still under way after {} s",
+                self.service,
+                patience.as_secs()
+            ))
+        })?;
+        *retired = true;
+        Ok(())
     }
 
     /// The service's name.
@@ -123,7 +165,7 @@ impl Orchestrator {
         let create = self.complete(request)?;
         let Some(Origin::Volume(source)) = create.origin.clone() else {
             let _lock = self.driver.lock(create.name.as_str()).await;
-            return self.driver.create(&create).await;
+            return self.created(self.driver.create(&create).await?);
         };
         if source == create.name {
             return Err(Error::invalid_argument(format!("volume {source} cannot be its own copy")));
@@ -136,7 +178,15 @@ impl Orchestrator {
         let still = self.freeze(&source).await?;
         let created = self.driver.create(&create).await;
         still.end().await;
-        created
+        self.created(created?)
+    }
+
+    fn created(&self, outcome: Outcome<Volume>) -> Result<Outcome<Volume>> {
+        if let Outcome::Done(volume) = &outcome {
+            let size = volume.size.map(|size| size.to_string());
+            tracing::info!(service = %self.service, volume = %volume.name, size, "created");
+        }
+        Ok(outcome)
     }
 
     fn complete(&self, request: Request) -> Result<Create> {
@@ -161,6 +211,7 @@ impl Orchestrator {
         if let Some(entry) = self.ledger.find(name) {
             if !force {
                 refuse_if_used(&entry)?;
+                refuse_if_kept(&entry)?;
             }
             if self.release(Entry::clone(&entry), true).await? == Detached::Held {
                 return Err(self.held(&entry).await);
@@ -168,7 +219,11 @@ impl Orchestrator {
         }
         match self.driver.find(name).await? {
             None => Ok(Outcome::AlreadyDone(())),
-            Some(volume) => self.driver.delete(&volume.id).await,
+            Some(volume) => {
+                let outcome = self.driver.delete(&volume.id).await?;
+                tracing::info!(service = %self.service, volume = %name, "removed");
+                Ok(outcome)
+            }
         }
     }
 
@@ -233,6 +288,17 @@ fn refuse_if_used(entry: &Entry) -> Result<()> {
         entry.name,
         if count == 1 { "user" } else { "users" },
         ids.join(", ")
+    )))
+}
+
+/// The error of removing a volume that somebody attached by hand.
+fn refuse_if_kept(entry: &Entry) -> Result<()> {
+    if !entry.kept {
+        return Ok(());
+    }
+    Err(Error::failed_precondition(format!(
+        "volume {0} is attached to this machine; detach it first (`mobula volume detach {0}`)",
+        entry.name
     )))
 }
 

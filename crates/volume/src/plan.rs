@@ -102,8 +102,13 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
     })?;
     let mut before = prepare(wanted.volume, path, filesystem, content)?;
     let fresh = before.iter().any(|step| matches!(step, Step::Format(_)));
-    let grow = !fresh && filesystem.covers.is_some_and(|covers| covers < *size);
     let offline = filesystem.fstype == Fstype::Ext4;
+    // What grows while it is mounted has to be mounted for writing.
+    let can_grow = offline || !wanted.volume.parameters.is_read_only();
+    let grow = !fresh
+        && can_grow
+        && filesystem.covers.is_some_and(|covers| covers < *size)
+        && filesystem.ensure_grows_to(*size).is_ok();
     let changed = grow
         || filesystem.covers.is_none()
         || before.iter().any(|step| matches!(step, Step::SetUuid(..)));
@@ -216,6 +221,9 @@ fn request(wanted: &Wanted<'_>, source: &Resolved) -> MountRequest {
         read_only: parameters.read_only.unwrap_or(false),
         subpath: parameters.sub_path.as_ref().map(PathBuf::from),
         ownership: parameters.ownership(),
+        // A volume that holds nothing else must look empty: databases refuse it otherwise, and
+        // Docker does not copy an image's files to it. e2fsck makes it again when it needs it.
+        drop_empty: if is_ext4 { vec!["lost+found".to_owned()] } else { Vec::new() },
     }
 }
 
@@ -341,6 +349,22 @@ mod tests {
             let volume = volume(fstype, Some(Size::mib(64)), None);
             let steps = plan(&volume, &device(holding(fstype, UUID, false), Size::mib(128)));
             assert_eq!(names(&steps.unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn what_can_not_grow_now_is_mounted_all_the_same() {
+        for (fstype, read_only, size, expected) in [
+            (Fstype::Ext4, true, 128, vec!["grow unmounted", "mount", "record"]),
+            (Fstype::Xfs, true, 512, vec!["mount"]),
+            (Fstype::Btrfs, true, 512, vec!["mount"]),
+            (Fstype::Btrfs, false, 255, vec!["mount"]),
+            (Fstype::Btrfs, false, 256, vec!["mount", "grow mounted", "record"]),
+        ] {
+            let mut volume = volume(fstype, Some(Size::mib(64)), None);
+            volume.parameters.read_only = Some(read_only);
+            let steps = plan(&volume, &device(holding(fstype, UUID, false), Size::mib(size)));
+            assert_eq!(names(&steps.unwrap()), expected, "{fstype} {size}");
         }
     }
 

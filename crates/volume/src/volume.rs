@@ -53,6 +53,19 @@ pub struct Filesystem {
     pub covers: Option<Size>,
 }
 
+impl Filesystem {
+    /// Whether it can be grown to `size`; otherwise `OutOfRange` says to which size it can.
+    pub fn ensure_grows_to(&self, size: Size) -> Result<()> {
+        let (fstype, smallest) = (self.fstype, Size(self.fstype.smallest_growth()));
+        if size >= smallest {
+            return Ok(());
+        }
+        Err(Error::out_of_range(format!(
+            "a {fstype} file system cannot be grown to {size}; give {smallest} or more"
+        )))
+    }
+}
+
 /// What a volume is made with. `None` means: not said.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -107,6 +120,13 @@ impl Parameters {
             read_only: self.read_only.or(defaults.read_only),
             driver,
         }
+    }
+
+    /// Whether the volume is mounted read-only, in whichever way that was said.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        let is_option = self.mount_options.iter().flatten().any(|option| option == "ro");
+        self.read_only.unwrap_or(false) || is_option
     }
 
     /// Owner and mode of the root directory.

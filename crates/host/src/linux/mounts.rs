@@ -10,6 +10,7 @@ use rustix::ioctl::{IntegerSetter, Opcode, opcode};
 use rustix::mount::UnmountFlags;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a busy mount is given: files that are just being closed.
@@ -44,6 +45,9 @@ impl Mounts for Linux {
     }
 
     fn ensure_shared(&self, dir: &Path) -> Result<Outcome> {
+        // Two at once would both find nothing, and the second hide what is mounted in the first.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         mount::make_directory(dir)?;
         let found = mountinfo::at(dir)?;
         if let Some(mount) = &found

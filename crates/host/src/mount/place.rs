@@ -99,6 +99,9 @@ fn dress(directory: impl AsFd, request: &MountRequest, options: &Options) -> Res
     if options.is_read_only() {
         return Ok(());
     }
+    for name in &request.drop_empty {
+        subdirectory::remove_if_empty(&directory, name)?;
+    }
     subdirectory::apply(&request.ownership, directory)
 }
 

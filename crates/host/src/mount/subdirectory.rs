@@ -86,6 +86,14 @@ pub(super) fn check_ownership(ownership: &Ownership) -> Result<()> {
     }
 }
 
+/// Removes the directory `name` of `directory` if it is one, and empty.
+pub(super) fn remove_if_empty(directory: impl AsFd, name: &str) -> Result<()> {
+    match rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR) => Ok(()),
+        Err(errno) => Err(Error::io(format!("remove the empty directory {name}"), errno.into())),
+    }
+}
+
 /// Gives `directory` its owner and mode; what is already right isn't written.
 pub(super) fn apply(ownership: &Ownership, directory: impl AsFd) -> Result<()> {
     if *ownership == Ownership::default() {

@@ -98,6 +98,7 @@ fn mount(machine: &Linux, device: &Path, fstype: Fstype, target: &Path) {
         read_only: false,
         subpath: None,
         ownership: Ownership::default(),
+        drop_empty: Vec::new(),
     };
     machine.mount(&request).unwrap();
 }

@@ -41,6 +41,7 @@ fn a_volume_lives_through_all_verbs() {
         assert_eq!(shown[0]["labels"]["team"], "blue");
         home.ok(&["volume", "attach", "db"]);
         assert_eq!(home.loops().len(), 1);
+        assert_eq!(home.fails(&["volume", "rm", "db"]).0, 4, "it is attached");
         home.ok(&["volume", "detach", "db"]);
         home.ok(&["volume", "clone", "db", "copy"]);
         home.ok(&["snapshot", "create", "db", "monday"]);

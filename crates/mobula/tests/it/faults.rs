@@ -280,6 +280,40 @@ fn a_hanging_file_system_delays_only_its_own_volume() {
 }
 
 #[test]
+fn a_stuck_volume_does_not_keep_a_new_configuration_from_other_services() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with("services: {mobula: {driver: local, volume: {mode: 0700}}}\n");
+    let agent = home.start();
+    home.create("hung", json!({}));
+    let data = home.volume_dir("hung").join("data");
+    let fuse = hang(&data);
+    let socket = home.plugin();
+    let stuck = std::thread::spawn(move || {
+        call(&socket, "/VolumeDriver.Mount", r#"{"Name":"hung","ID":"i"}"#)
+    });
+    eventually("the mount is under way", PATIENCE, || {
+        home.path("run/mobula/ledger/mobula/hung.json").exists()
+    });
+    home.configure(
+        "services:\n  mobula: {driver: local, volume: {mode: 0750}}\n  other: {driver: local}\n",
+    );
+    agent.signal("-HUP");
+    let other = home.path("run/docker/plugins/other.sock");
+    eventually("the other service is there", PATIENCE, || {
+        UnixStream::connect(&other).is_ok()
+            && call(&other, "/VolumeDriver.Create", r#"{"Name":"b"}"#).0 == 200
+    });
+    assert!(home.log().contains("its old configuration stays"), "{}", home.log_tail());
+    assert_eq!(home.docker("Get", &json!({ "Name": "hung" })).0, 200);
+    drop(fuse);
+    let _ = Command::new("umount").arg("-l").arg(&data).output();
+    let _ = stuck.join();
+    agent.kill();
+}
+
+#[test]
 fn work_goes_on_when_its_client_has_gone_and_the_next_call_joins_it() {
     if !is_root() {
         return;

@@ -243,10 +243,6 @@ impl Agent {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         assert!(status.success(), "{status}\n{log}");
     }
-
-    pub fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
-    }
 }
 
 impl Drop for Agent {

@@ -3,7 +3,7 @@
 use crate::fixture::{Home, call, exchange, is_root, read_answer};
 use serde_json::json;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
 /// A service whose volumes need no loop device.
@@ -65,6 +65,46 @@ fn a_volume_lives_through_all_eight_calls() {
     home.unmount("a", "id-2");
     home.remove("a");
     assert_eq!(home.docker_ok("List", &json!({}))["Volumes"], json!([]));
+    home.assert_clean();
+}
+
+#[test]
+fn a_new_volume_looks_empty_and_stays_sound() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with("services: {mobula: {driver: loop, volume: {size: 64MiB}}}\n");
+    let _agent = home.start();
+    home.create("a", json!({ "mode": "0700", "uid": "999", "gid": "998" }));
+    let target = home.mount("a", "i");
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0, "no lost+found in a database's way");
+    let root = target.metadata().unwrap();
+    assert_eq!((root.uid(), root.gid(), root.mode() & 0o7777), (999, 998, 0o700));
+    std::fs::create_dir(target.join("lost+found")).unwrap();
+    std::fs::write(target.join("lost+found/found"), "x").unwrap();
+    home.unmount("a", "i");
+    assert!(home.mount("a", "i").join("lost+found/found").exists(), "what is in it stays");
+    home.unmount("a", "i");
+    let image = home.volume_dir("a").join("image");
+    let check = std::process::Command::new("e2fsck").arg("-fn").arg(image).output().unwrap();
+    assert!(check.status.success(), "{check:?}");
+}
+
+#[test]
+fn a_copy_keeps_the_options_of_its_source() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with("services: {mobula: {driver: loop, volume: {size: 16MiB}}}\n");
+    let _agent = home.start();
+    home.create("a", json!({ "subPath": "data", "mode": "0750" }));
+    std::fs::write(home.mount("a", "i").join("kept"), "data").unwrap();
+    home.create("b", json!({ "clone": "a", "mode": "0700" }));
+    let target = home.mount("b", "i");
+    assert_eq!(std::fs::read_to_string(target.join("kept")).unwrap(), "data");
+    assert_eq!(target.metadata().unwrap().mode() & 0o7777, 0o700);
+    home.unmount("a", "i");
+    home.unmount("b", "i");
     home.assert_clean();
 }
 

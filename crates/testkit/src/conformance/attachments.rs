@@ -131,6 +131,7 @@ fn mount(site: &Site, volume: &Volume, source: &Source) -> PathBuf {
         read_only: false,
         subpath: None,
         ownership: Ownership::default(),
+        drop_empty: Vec::new(),
     };
     host.mount(&request).expect("it is mounted");
     target

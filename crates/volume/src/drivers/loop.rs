@@ -8,7 +8,7 @@ use crate::drivers::local::{PATH, bare, missing, this_node, volumes_dir};
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
 use crate::shelf::{Record, Shelf};
 use crate::size::Size;
-use crate::volume::{Create, Filesystem, Origin, Snapshot, Volume};
+use crate::volume::{Create, Filesystem, Origin, Parameters, Snapshot, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
 use host::file::{self, Copy};
@@ -144,7 +144,7 @@ impl Record for StoredSnapshot {
             size,
             created: Timestamp::now(),
             filesystem: Some(adopted_filesystem(&image, size, false)?),
-            parameters: crate::volume::Parameters::default(),
+            parameters: Parameters::default(),
             details: BTreeMap::new(),
         })))
     }
@@ -162,6 +162,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
 /// What a new volume's image is made of.
 struct Blueprint {
     size: Size,
+    parameters: Parameters,
     filesystem: Filesystem,
     details: BTreeMap<String, String>,
 }
@@ -183,7 +184,7 @@ impl Inner {
             Some(origin) => self.copied(request, origin, &image)?,
         };
         failpoint::hit("loop.image");
-        let mut parameters = request.parameters.clone();
+        let mut parameters = blueprint.parameters;
         parameters.size = Some(request.asked.size.unwrap_or(blueprint.size));
         parameters.fs_type = Some(blueprint.filesystem.fstype);
         let volume = Volume {
@@ -227,7 +228,8 @@ impl Inner {
             }
         }
         let filesystem = Filesystem { fstype, uuid, inherited, covers: Some(size) };
-        Ok(Blueprint { size, filesystem, details: BTreeMap::new() })
+        let parameters = request.parameters.clone();
+        Ok(Blueprint { size, parameters, filesystem, details: BTreeMap::new() })
     }
 
     fn template(&self, fstype: Fstype, size: Size) -> Option<PathBuf> {
@@ -270,13 +272,16 @@ impl Inner {
 
     /// The image of a snapshot or of another volume, grown if a larger size is asked for.
     fn copied(&self, request: &Create, origin: &Origin, image: &Path) -> Result<Blueprint> {
-        let (from, source) = self.origin(origin)?;
+        let (from, source, inherited) = self.origin(origin)?;
         let have = Size(file::length(&from)?);
         let size = request.asked.size.map_or(have, |size| Size(size.0.next_multiple_of(BLOCK)));
         if size < have {
             return Err(Error::out_of_range(format!(
                 "{size} is smaller than the {have} of what is copied; give size={have} or more"
             )));
+        }
+        if size > have {
+            source.ensure_grows_to(size)?;
         }
         if let Some(asked) = request.asked.fs_type.filter(|asked| *asked != source.fstype) {
             return Err(Error::invalid_argument(format!(
@@ -295,14 +300,17 @@ impl Inner {
             self.host.resize_image(image, size.0)?;
         }
         let filesystem = Filesystem { uuid: Uuid::new_v4(), inherited: Some(found.uuid), ..source };
-        Ok(Blueprint { size, filesystem, details: told(copy) })
+        // Above all the sub-directory: without it the copy would show another tree than its source.
+        let parameters = request.asked.or(&inherited);
+        Ok(Blueprint { size, parameters, filesystem, details: told(copy) })
     }
 
-    fn origin(&self, origin: &Origin) -> Result<(PathBuf, Filesystem)> {
-        let (path, filesystem) = match origin {
+    fn origin(&self, origin: &Origin) -> Result<(PathBuf, Filesystem, Parameters)> {
+        let (path, filesystem, parameters) = match origin {
             Origin::Volume(name) => {
                 let id = VolumeId::new(name.as_str());
-                (self.image(&id), self.volume(&id)?.filesystem)
+                let volume = self.volume(&id)?;
+                (self.image(&id), volume.filesystem, volume.parameters)
             }
             Origin::Snapshot(name) => {
                 let found = self.snapshots.find(name.as_str())?.ok_or_else(|| {
@@ -310,12 +318,13 @@ impl Inner {
                         "there is no snapshot {name}; `mobula snapshot ls` shows those there are"
                     ))
                 })?;
-                (self.snapshots.path(name.as_str()).join(IMAGE), found.0.filesystem.clone())
+                let path = self.snapshots.path(name.as_str()).join(IMAGE);
+                (path, found.0.filesystem.clone(), found.0.parameters.clone())
             }
         };
         let lost = || Error::internal(format!("{} has no file system", path.display()));
         let filesystem = filesystem.ok_or_else(lost)?;
-        Ok((path, filesystem))
+        Ok((path, filesystem, parameters))
     }
 
     fn delete(&self, id: &VolumeId) -> Result<Outcome> {

@@ -49,13 +49,20 @@ impl Orchestrator {
     pub async fn expand(&self, name: &VolumeName, size: Size) -> Result<Outcome<Expanded>> {
         let _lock = self.driver.lock(name.as_str()).await;
         let volume = self.require(name).await?;
-        let mounted = self.mounted_device(name);
+        // Mounted read-only, it does not grow at once.
+        let mounted = match volume.parameters.is_read_only() {
+            true => None,
+            false => self.mounted_device(name),
+        };
         let fstype = volume.filesystem.as_ref().map(|filesystem| filesystem.fstype);
         let grows = volume.size.is_some_and(|have| have < size);
         if let (Some(_), Some(fstype), true) = (&mounted, fstype, grows)
             && !self.host.can_grow(fstype, true)
         {
             return Err(cannot_grow_online(name, fstype));
+        }
+        if let (Some(filesystem), true) = (&volume.filesystem, grows) {
+            filesystem.ensure_grows_to(size)?;
         }
         let expanded = self.driver.expand(&volume.id, size).await?;
         failpoint::hit("expand.device");

@@ -86,8 +86,10 @@ impl Orchestrator {
                 if let Some(consumer) = consumer.filter(|consumer| !entry.has(&consumer.id)) {
                     entry.consumers.push(consumer);
                 }
+                let (volume, at) = (entry.name.clone(), self.target(&entry.name));
                 self.ledger.put(entry)?;
                 self.count_mounted();
+                tracing::info!(service = %self.service, %volume, at = %at.display(), "mounted");
                 Ok(())
             }
             Err(error) => {
@@ -282,6 +284,7 @@ impl Orchestrator {
             Ok(_) if users.is_empty() => {
                 failpoint::hit("release.detached");
                 self.ledger.strike(&entry.name)?;
+                tracing::info!(service = %self.service, volume = %entry.name, "unmounted");
                 Ok(Detached::Gone)
             }
             Ok(_) => Ok(Detached::Held),

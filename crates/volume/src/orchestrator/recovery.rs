@@ -202,9 +202,7 @@ impl Orchestrator {
             return None;
         }
         let volume = self.driver.find(&entry.name).await.ok().flatten()?;
-        let wanted = volume.parameters.read_only.unwrap_or(false)
-            || volume.parameters.mount_options.iter().flatten().any(|option| option == "ro");
-        (!wanted).then(|| {
+        (!volume.parameters.is_read_only()).then(|| {
             "read-only: the kernel met an error on the device; check its log, unmount the volume, \
              and mount it again to have it repaired"
                 .to_owned()
