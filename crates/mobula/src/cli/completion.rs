@@ -62,7 +62,13 @@ fi
 "#;
 
 const FISH: &str = r#"
-complete -c mobula -a '(mobula __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+function __mobula_names
+    mobula __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null
+end
+complete -c mobula -f -a '(__mobula_names)'
+complete -c mobula -s c -l config -r -F
+complete -c mobula -s s -l service -x -a '(__mobula_names)'
+complete -c mobula -l snapshot -l snapshotID -x -a '(__mobula_names)'
 "#;
 
 impl Completion {
