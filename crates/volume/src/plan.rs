@@ -347,7 +347,7 @@ mod tests {
             (Fstype::Btrfs, ["mount", "grow mounted", "record"]),
         ] {
             let volume = volume(fstype, Some(Size::mib(64)), None);
-            let steps = plan(&volume, &device(holding(fstype, UUID, false), Size::mib(128)));
+            let steps = plan(&volume, &device(holding(fstype, UUID, false), Size::mib(256)));
             assert_eq!(names(&steps.unwrap()), expected);
         }
     }

@@ -175,6 +175,7 @@ fn mount_by_hand(fake: &impl Mounts, source: &str, target: &Path) {
         read_only: false,
         subpath: None,
         ownership: Ownership::default(),
+        drop_empty: Vec::new(),
     };
     fake.mount(&request).unwrap();
 }
