@@ -1,6 +1,7 @@
 //! The reference of the command line, as Markdown.
 
 use super::command;
+use clap::builder::StyledStr;
 use clap::{Arg, Command};
 use std::fmt::Write;
 
@@ -23,7 +24,7 @@ fn section(text: &mut String, command: &Command, parent: Option<&Command>, level
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let _ = writeln!(text, "\n{} {name}\n", "#".repeat(level));
     if let Some(about) = command.get_about() {
-        let _ = writeln!(text, "{about}\n");
+        let _ = writeln!(text, "{}\n", sentence(about));
     }
     let usage = command.clone().render_usage().to_string();
     let _ = writeln!(text, "```text\n{}\n```", usage.trim_start_matches("Usage: ").trim());
@@ -54,10 +55,15 @@ fn arguments(text: &mut String, command: &Command, parent: Option<&Command>) {
     }
     text.push_str("\n| argument | meaning |\n|---|---|\n");
     for argument in own {
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = argument.get_help().map(sentence).unwrap_or_default();
         let choices = choices(argument);
         let _ = writeln!(text, "| {} | {}{choices} |", cell(&spelling(argument)), escape(&help));
     }
+}
+
+/// A help text with the full stop that it does not have on a terminal.
+fn sentence(help: &StyledStr) -> String {
+    format!("{}.", help.to_string().trim_end_matches('.'))
 }
 
 /// A flag of every command is explained where it is defined; `--help` and `--version` nowhere.
