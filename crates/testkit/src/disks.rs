@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 use volume::driver::{Attach, Listed, Opening, Page, paginate};
 use volume::{
-    Capabilities, Create, Driver, Filesystem, NodeId, Origin, Outcome, Size, Snapshot,
+    Capabilities, Create, Driver, Filesystem, NodeId, Origin, Outcome, Parameters, Size, Snapshot,
     SnapshotName, Source, Spec, Volume, VolumeId, VolumeName,
 };
 
@@ -69,6 +69,14 @@ struct Kept {
     snapshot: Snapshot,
     of: VolumeId,
     content: Content,
+}
+
+/// What a copy is made of.
+struct Original {
+    content: Content,
+    size: Size,
+    filesystem: Option<Filesystem>,
+    parameters: Parameters,
 }
 
 fn open(_opening: &Opening) -> Result<Arc<dyn Driver>> {
@@ -162,52 +170,48 @@ impl State {
         found.ok_or_else(|| Error::not_found(format!("there is no volume {id}")))
     }
 
-    /// What the origin holds, its size and its file system.
-    fn origin(&self, origin: &Origin, fake: &Fake) -> Result<(Content, Size, Option<Filesystem>)> {
+    /// What the origin holds.
+    fn origin(&self, origin: &Origin, fake: &Fake) -> Result<Original> {
         match origin {
             Origin::Volume(name) => {
                 let missing = || Error::not_found(format!("there is no volume {name}"));
                 let disk = self.disks.get(name).ok_or_else(missing)?;
-                let size = disk.volume.size.unwrap_or_default();
-                Ok((disk.content(fake)?, size, disk.volume.filesystem.clone()))
+                let Volume { size, filesystem, parameters, .. } = disk.volume.clone();
+                let (content, size) = (disk.content(fake)?, size.unwrap_or_default());
+                Ok(Original { content, size, filesystem, parameters })
             }
             Origin::Snapshot(name) => {
                 let missing = || Error::not_found(format!("there is no snapshot {name}"));
-                let kept = self.snapshots.get(name).ok_or_else(missing)?;
-                let snapshot = &kept.snapshot;
-                Ok((kept.content.clone(), snapshot.size, snapshot.filesystem.clone()))
+                let Kept { snapshot, content, .. } =
+                    self.snapshots.get(name).ok_or_else(missing)?.clone();
+                let Snapshot { size, filesystem, parameters, .. } = snapshot;
+                Ok(Original { content, size, filesystem, parameters })
             }
         }
     }
 
     fn build(&mut self, request: &Create, fake: &Fake) -> Result<Disk> {
-        let source = request.origin.as_ref().map(|origin| self.origin(origin, fake)).transpose()?;
-        let (content, have, inherited) = match source {
-            None => (Content::Blank, Size(0), None),
-            Some(source) => source,
+        let original = match &request.origin {
+            Some(origin) => self.origin(origin, fake)?,
+            None => Original {
+                content: Content::Blank,
+                size: Size(0),
+                filesystem: None,
+                parameters: request.parameters.clone(),
+            },
         };
-        let size = request.parameters.size.unwrap_or(have);
-        if size < have {
+        let mut parameters = request.asked.or(&original.parameters);
+        let size = request.parameters.size.unwrap_or(original.size);
+        if size < original.size {
+            let have = original.size;
             return Err(Error::out_of_range(format!("{size} is smaller than the {have} copied")));
         }
-        let default = request.parameters.fs_type.unwrap_or(Fstype::Ext4);
-        let held = match &content {
-            Content::Filesystem(found) => Some(found.uuid),
-            Content::Blank | Content::Foreign(_) => None,
-        };
-        let filesystem = Filesystem {
-            fstype: inherited.as_ref().map_or(default, |filesystem| filesystem.fstype),
-            uuid: Uuid::new_v4(),
-            inherited: held,
-            covers: inherited.and_then(|filesystem| filesystem.covers),
-        };
+        let filesystem = own_filesystem(&original, request);
         self.made += 1;
-        let id = VolumeId::new(format!("disk-{}", self.made));
-        let mut parameters = request.parameters.clone();
         parameters.size = Some(size);
         parameters.fs_type = Some(filesystem.fstype);
         let volume = Volume {
-            id,
+            id: VolumeId::new(format!("disk-{}", self.made)),
             name: request.name.clone(),
             size: Some(size),
             created: Timestamp::now(),
@@ -217,7 +221,22 @@ impl State {
             origin: request.origin.clone(),
             details: BTreeMap::new(),
         };
-        Ok(Disk { volume, content, attached: None })
+        Ok(Disk { volume, content: original.content, attached: None })
+    }
+}
+
+/// The file system that a volume made of `original` has, or will have.
+fn own_filesystem(original: &Original, request: &Create) -> Filesystem {
+    let asked = request.parameters.fs_type.unwrap_or(Fstype::Ext4);
+    let copied = original.filesystem.as_ref();
+    Filesystem {
+        fstype: copied.map_or(asked, |filesystem| filesystem.fstype),
+        uuid: Uuid::new_v4(),
+        inherited: match &original.content {
+            Content::Filesystem(found) => Some(found.uuid),
+            Content::Blank | Content::Foreign(_) => None,
+        },
+        covers: copied.and_then(|filesystem| filesystem.covers),
     }
 }
 

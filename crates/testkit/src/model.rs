@@ -182,7 +182,7 @@ impl Model {
     }
 
     fn remove(&mut self, name: &str) -> Result<Ending, Kind> {
-        if self.volumes.get(name).is_some_and(Disk::is_mounted) {
+        if self.volumes.get(name).is_some_and(Disk::is_attached) {
             return Err(Kind::FailedPrecondition);
         }
         Ok(changed(self.volumes.remove(name).is_some()))

@@ -220,8 +220,7 @@ impl Pair {
             let possible: Vec<_> = old.iter().chain(new.iter()).copied().collect();
             let is_possible = |same: &dyn Fn(&Disk) -> bool| possible.iter().any(|disk| same(disk));
             assert!(is_possible(&|disk| disk.size == is.size), "{name}: {is:?}, not {possible:?}");
-            // A removal that failed at the end has detached the volume.
-            let kept = is_possible(&|disk| disk.kept == is.kept) || (new.is_none() && !is.kept);
+            let kept = is_possible(&|disk| disk.kept == is.kept);
             assert!(kept, "{name}: {is:?}, not {possible:?}");
             let known = is_possible(&|disk| disk.consumers == is.consumers);
             assert!(known, "{name}: {is:?}, not {possible:?}");

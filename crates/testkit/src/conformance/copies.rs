@@ -26,6 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_missing_volume_can_not_be_cloned,
         a_clone_is_never_smaller_than_its_source,
         a_failed_copy_leaves_its_name_free,
+        a_copy_has_its_sources_parameters_where_nothing_is_said,
     ];
     snapshots.into_iter().chain(clones).collect()
 }
@@ -184,6 +185,22 @@ async fn a_failed_copy_leaves_its_name_free(site: Site) {
     assert_eq!(driver.find(&named("b")).await.expect("it looks"), None);
     site.create(&driver, "a").await;
     done(driver.create(&request).await);
+}
+
+async fn a_copy_has_its_sources_parameters_where_nothing_is_said(site: Site) {
+    let driver = site.open();
+    let said = Parameters {
+        mode: Some(0o700),
+        uid: Some(999),
+        sub_path: Some("data".to_owned()),
+        ..Parameters::default()
+    };
+    done(driver.create(&site.asking("a", &said)).await);
+    let asked = Parameters { mode: Some(0o750), ..Parameters::default() };
+    let request = site.copying("b", Origin::Volume(named("a")));
+    let cloned = done(driver.create(&Create { asked, ..request }).await).parameters;
+    assert_eq!((cloned.mode, cloned.uid), (Some(0o750), Some(999)));
+    assert_eq!(cloned.sub_path.as_deref(), Some("data"));
 }
 
 fn with_size(request: Create, size: Size) -> Create {

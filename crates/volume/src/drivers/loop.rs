@@ -108,7 +108,8 @@ fn adopted_filesystem(image: &Path, size: Size, copied: bool) -> Result<Filesyst
             fstype: found.fstype,
             uuid: if copied { Uuid::new_v4() } else { found.uuid },
             inherited: copied.then_some(found.uuid),
-            covers: Some(size),
+            // It may not have been grown to its image yet.
+            covers: Some(size.min(Size(found.bytes))),
         }),
         Content::Blank => Err(Error::failed_precondition(format!(
             "{} has no record and no file system; remove its directory",

@@ -6,9 +6,9 @@ use host::{Fstype, Mounts};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use testkit::root::is_root;
-use testkit::service::{standing, volume};
+use testkit::service::{request, standing, volume};
 use volume::orchestrator::Request;
-use volume::{Parameters, Size};
+use volume::{Parameters, Size, drivers};
 
 #[tokio::test]
 async fn data_outlives_the_mount_on_every_file_system() {
@@ -188,4 +188,27 @@ async fn a_busy_volume_is_not_unmounted_and_the_process_is_named() {
     machine.assert_nothing_left();
     service.mount(&volume("a"), standing("2")).await.unwrap();
     service.unmount(&volume("a"), "2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_volume_in_memory_has_its_size_and_is_empty_again_after_the_last_unmount() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let service = machine.service_of(machine.driver(&drivers::memory::SPEC));
+    let asked =
+        Parameters { size: Some(Size::mib(4)), mode: Some(0o1777), ..Parameters::default() };
+    service.create(Request { asked, ..request("a") }).await.unwrap();
+    let target = mounted(&service, "a").await;
+    assert_eq!(target.metadata().unwrap().mode() & 0o7777, 0o1777);
+    let error = std::fs::write(target.join("large"), vec![1; 8 << 20]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    service.mount(&volume("a"), standing("2")).await.unwrap();
+    unmounted(&service, "a").await;
+    assert!(target.join("large").exists(), "another one still uses it");
+    service.unmount(&volume("a"), "2").await.unwrap();
+    assert_eq!(mounted(&service, "a").await.read_dir().unwrap().count(), 0);
+    unmounted(&service, "a").await;
+    machine.assert_nothing_left();
 }

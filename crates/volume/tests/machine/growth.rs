@@ -145,3 +145,27 @@ async fn a_size_that_a_file_system_can_not_be_grown_to_is_refused_at_once() {
     unmounted(&service, "a").await;
     machine.assert_nothing_left();
 }
+
+/// A record that is lost, or copied with its directory, says nothing of how far an expansion came.
+#[tokio::test]
+async fn an_expansion_killed_half_way_is_finished_though_the_record_was_lost() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let service = machine.service();
+    for fstype in Fstype::ALL {
+        let name = fstype.name();
+        let made = service.create(of(name, fstype)).await.unwrap().into_inner();
+        write(&mounted(&service, name).await, "kept");
+        unmounted(&service, name).await;
+        let driver = machine.driver(&drivers::r#loop::SPEC);
+        driver.expand(&made.id, larger(fstype)).await.unwrap();
+        std::fs::write(machine.volumes().join(name).join("volume.json"), "torn").unwrap();
+        let target = mounted(&service, name).await;
+        assert!(is_grown(&machine, &target, larger(fstype)), "{fstype}");
+        assert_eq!(read(&target), "kept");
+        unmounted(&service, name).await;
+    }
+    machine.assert_nothing_left();
+}

@@ -189,7 +189,7 @@ async fn a_full_disk_fails_what_changes_an_image_and_nothing_is_lost() {
         failed += usize::from(created.is_err()) + usize::from(taken.is_err());
         assert_eq!(driver.find(&volume("second")).await.unwrap().is_some(), created.is_ok());
         let left: Vec<_> = small.dir.join("volumes").read_dir().unwrap().flatten().collect();
-        let left: Vec<_> = left.iter().map(|entry| entry.file_name()).collect();
+        let left: Vec<_> = left.iter().map(fs::DirEntry::file_name).collect();
         assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".new-")), "{left:?}");
         small.empty();
         let again = driver.create(&create).await.unwrap().into_inner();
@@ -244,7 +244,10 @@ async fn a_read_only_disk_fails_every_change_and_nothing_is_lost() {
         assert!(error.chain().contains("Read-only file system"), "{error:?}");
     }
     assert_eq!(driver.get(&small.first.id).await.unwrap(), small.first);
-    assert_eq!(driver.list(&Page::default()).await.unwrap().entries, [small.first.clone()]);
+    assert_eq!(
+        driver.list(&Page::default()).await.unwrap().entries,
+        std::slice::from_ref(&small.first)
+    );
     remount("rw");
     small.assert_intact("writable again").await;
     driver.create(&create).await.unwrap();

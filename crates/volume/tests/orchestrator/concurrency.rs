@@ -190,3 +190,14 @@ async fn mounts_and_unmounts_at_once_end_with_the_last_word() {
     assert_nothing_left(&bench, &service);
     assert_eq!(bench.count("format"), 1);
 }
+
+#[tokio::test]
+async fn a_service_is_retired_when_its_last_operation_has_ended() {
+    let (_bench, service) = with(&[]).await;
+    let operation = service.begin().await.unwrap();
+    refused(service.retire(Duration::from_millis(20)).await, Kind::DeadlineExceeded);
+    drop(service.begin().await.expect("it was not retired"));
+    drop(operation);
+    service.retire(LONG).await.unwrap();
+    refused(service.begin().await, Kind::Aborted);
+}

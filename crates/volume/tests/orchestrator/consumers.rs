@@ -131,6 +131,7 @@ async fn what_was_attached_by_hand_stays_attached_after_the_last_unmount() {
     assert_eq!((bench.mounted(), bench.disks.attached()), (vec![], vec!["a".to_owned()]));
     assert_eq!(state(&service, "a"), Some(State::Attached));
     service.sweep().await;
+    refused(service.remove(&volume("a"), false).await, Kind::FailedPrecondition);
     assert_eq!(bench.disks.attached(), ["a"]);
     assert!(service.detach(&volume("a")).await.unwrap().is_done());
     assert!(!service.detach(&volume("a")).await.unwrap().is_done());
