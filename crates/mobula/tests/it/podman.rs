@@ -1,6 +1,6 @@
 //! With a real Podman: one process per command, no daemon, and the same mount ID for all containers.
 
-use crate::engine::fixture::{Machine, archive, can_run, ok};
+use crate::engine::fixture::{Machine, SWEPT, archive, can_run, ok, printed};
 use crate::fixture::{Agent, Home, PATIENCE, eventually};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Podman with an agent. Image `box` is there.
 struct Podman {
-    _agent: Agent,
+    agent: Option<Agent>,
     machine: Machine,
     home: Home,
 }
@@ -27,7 +27,7 @@ impl Podman {
             home.plugin().display()
         );
         std::fs::write(home.path("containers.conf"), config).unwrap();
-        let podman = Self { _agent: agent, machine, home };
+        let podman = Self { agent: Some(agent), machine, home };
         podman.ok(&format!("import {} box", archive(&podman.home).display()));
         podman
     }
@@ -113,26 +113,51 @@ fn podmans_containers_share_a_volume_and_the_last_one_unmounts_it() {
     if !can_run("podman") {
         return;
     }
-    let podman = Podman::start();
+    let mut podman = Podman::start();
     podman.ok("volume create --driver mobula both");
     podman.run("--rm -v both:/d", "echo kept > /d/file");
     podman.released();
     assert_eq!(podman.run("--rm -v both:/d", "cat /d/file"), "kept");
 
     podman.run("-d --name first -v both:/d", "sleep 1000");
+    podman.agent.take().unwrap().kill();
+    podman.agent = Some(podman.home.start());
     podman.run("-d --name second -v both:/d", "echo 2 > /d/second; sleep 1000");
     assert_eq!(podman.home.loops().len(), 1);
     podman.ok("rm -f -t 0 first");
     assert!(podman.home.is_mounted("both"), "the other one has it");
     let said = podman.ok("exec second sh -c cat</d/second");
     assert_eq!(said, "2");
-    // The commands that mounted it have long ended: that is no reason to take it away.
-    let mounts = || podman.home.ok(&["mounts"]);
-    assert!(mounts().contains("both"), "{}", mounts());
     podman.ok("stop -t 0 second");
     podman.released();
     podman.ok("rm second");
     podman.ok("volume rm both");
     assert!(!podman.home.volume_dir("both").exists());
     eventually("nothing is left", PATIENCE, || podman.home.loops().is_empty());
+}
+
+#[test]
+fn a_mount_of_podman_stays_though_the_command_that_made_it_has_ended() {
+    if !can_run("podman") {
+        return;
+    }
+    let podman = Podman::start();
+    podman.ok("volume create --driver mobula kept");
+    podman.ok("volume mount kept");
+    assert!(podman.home.is_mounted("kept"));
+    std::fs::write(podman.home.target("kept").join("file"), "kept").unwrap();
+    // What another caller mounted that has ended is released in time.
+    podman.home.create("idle", json!({}));
+    let caller = Command::new("curl")
+        .args(["-sS", "-d", r#"{"Name":"idle","ID":"of-the-dead"}"#, "--unix-socket"])
+        .args([podman.home.plugin().to_str().unwrap(), "http://plugin/VolumeDriver.Mount"])
+        .output();
+    assert!(printed(&caller.unwrap()).contains("Mountpoint"));
+    eventually("a sweep has passed", SWEPT, || !podman.home.is_mounted("idle"));
+    assert!(podman.home.is_mounted("kept"));
+    assert_eq!(podman.run("--rm -v kept:/d", "cat /d/file"), "kept");
+    assert!(podman.home.is_mounted("kept"), "Podman counts its own users");
+    podman.ok("volume unmount kept");
+    podman.released();
+    podman.ok("volume rm kept");
 }

@@ -3,6 +3,7 @@
 use super::fixture::{Engine, SWEPT, can_run, kill};
 use crate::fixture::{PATIENCE, eventually};
 use std::path::Path;
+use std::process::Stdio;
 
 /// Writes numbers for as long as it lives.
 const COUNT: &str = "i=0; while true; do i=$((i+1)); echo $i > /d/new; mv /d/new /d/counter; \
@@ -18,7 +19,7 @@ fn goes_on(target: &Path) {
 }
 
 /// A sweep releases what nobody uses: when it has done so for `idle`, whose container is killed
-/// now, it has looked at all others, too.
+/// now, callers are taken for gone, and other volumes have been looked at, too.
 fn wait_for_a_sweep(engine: &Engine, idle: &str, pid: u32) {
     kill("-KILL", pid);
     eventually("what nobody uses any more is released", SWEPT, || !engine.home.is_mounted(idle));
@@ -40,7 +41,7 @@ fn what_a_container_of_a_dead_dockerd_uses_stays_and_the_rest_is_released() {
     let target = engine.home.target("used");
     engine.kill_daemon();
     goes_on(&target);
-    // Two sweeps of which each has certainly looked at the used volume, too, or the next one has.
+    // A second one, since the first may have released `idle` before it has come to `used`.
     wait_for_a_sweep(&engine, "idle", pids[1]);
     wait_for_a_sweep(&engine, "later", pids[2]);
     assert!(engine.home.is_mounted("used"), "{}", engine.home.log());
@@ -98,4 +99,54 @@ fn a_live_restored_container_keeps_its_volume_until_it_stops() {
     assert!(engine.run("-v used:/d", "cat /d/counter").parse::<u64>().is_ok());
     engine.ok("rm -f worker idler");
     engine.ok("volume rm used idle");
+}
+
+#[test]
+fn what_begins_or_ends_while_the_agent_restarts_is_put_through() {
+    if !can_run("dockerd") {
+        return;
+    }
+    let mut engine = Engine::start();
+    engine.create("data");
+    engine.start_container("ends", "-v data:/d", "sleep 1000");
+    let process = format!("/proc/{}", engine.pid("ends"));
+    engine.kill_agent();
+    let stop = engine.docker("stop ends").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    eventually("the container has ended", PATIENCE, || !Path::new(&process).exists());
+    engine.start_agent();
+    let output = stop.unwrap().wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    engine.released("data");
+
+    engine.kill_agent();
+    let mut run = engine.script("--rm -v data:/d", "echo through > /d/file; cat /d/file");
+    let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("dockerd tries again", PATIENCE, || {
+        let log = std::fs::read_to_string(engine.home.path("dockerd.log")).unwrap();
+        log.contains("Unable to connect to plugin")
+    });
+    engine.start_agent();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(super::fixture::printed(&output), "through", "{output:?}");
+    engine.released("data");
+}
+
+#[test]
+fn a_mount_that_dockerd_has_given_up_to_give_back_can_be_taken_back_by_hand() {
+    if !can_run("dockerd") {
+        return;
+    }
+    let mut engine = Engine::start();
+    engine.create("data");
+    engine.start_container("ends", "-v data:/d", "sleep 1000");
+    engine.kill_agent();
+    // It asks for the end of the mount for a quarter of a minute, and never again.
+    engine.ok("rm -f ends");
+    engine.start_agent();
+    assert!(engine.home.is_mounted("data"));
+    let said = engine.fails("volume rm data");
+    assert!(said.contains("mobula volume unmount"), "tells the way out: {said}");
+    engine.home.ok(&["volume", "unmount", "--all", "data"]);
+    engine.released("data");
+    engine.ok("volume rm data");
 }

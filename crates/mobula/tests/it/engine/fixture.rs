@@ -51,11 +51,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// dockerd looks for plugins in `/run/docker` and `/etc/docker`, whatever it is told.
+    /// dockerd looks for plugins in `/run/docker` and `/etc/docker`, whatever it is told; Podman has
+    /// a cache in `/var/lib`.
     pub fn new(home: &Home) -> Self {
         let mut machine = Self { home: home.dir().to_owned(), covered: Vec::new() };
-        mount(&["-t", "tmpfs", "tmpfs"], "/run");
-        machine.covered.push("/run");
+        for target in ["/run", "/var/lib"] {
+            mount(&["-t", "tmpfs", "tmpfs"], target);
+            machine.covered.push(target);
+        }
         let layers = home.path("layers").display().to_string();
         std::fs::create_dir(&layers).unwrap();
         mount(&["-t", "tmpfs", "tmpfs"], &layers);

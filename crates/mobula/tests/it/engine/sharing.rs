@@ -64,3 +64,29 @@ fn twenty_containers_that_start_at_once_share_one_device() {
     assert_eq!(engine.inspect("volume inspect storm")["Status"]["mounts"], 0);
     engine.ok("volume rm storm");
 }
+
+#[test]
+fn containers_that_come_and_go_find_all_that_was_written() {
+    if !can_run("dockerd") {
+        return;
+    }
+    let engine = Engine::start();
+    engine.create("busy");
+    // Each mounts and unmounts: the last one of some and the first one of others meet.
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let engine = &engine;
+            scope.spawn(move || {
+                for round in 0..6 {
+                    let script = format!("touch /d/{worker}-{round}; ls /d | grep -c ^{worker}-");
+                    let count = engine.run("-v busy:/d", &script);
+                    assert_eq!(count, (round + 1).to_string(), "{worker}");
+                }
+            });
+        }
+    });
+    engine.released("busy");
+    assert_eq!(engine.run("-v busy:/d", "ls /d | grep -c -e -"), "24");
+    engine.released("busy");
+    engine.ok("volume rm busy");
+}
