@@ -46,11 +46,13 @@ pub struct Mount {
 
 impl Mount {
     /// Whether the mount or its file system refuses writes.
+    ///
+    /// After an error ext4 says `ro`, from Linux 6.15 on `emergency_ro`; one that was shut down
+    /// says `shutdown`.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        [&self.options, &self.super_options]
-            .iter()
-            .any(|options| options.split(',').any(|option| option == "ro"))
+        let refuses = |option| matches!(option, "ro" | "emergency_ro" | "shutdown");
+        [&self.options, &self.super_options].iter().any(|options| options.split(',').any(refuses))
     }
 
     /// What `findmnt -o PROPAGATION` shows: `shared`, `private,slave` …

@@ -9,7 +9,7 @@ use error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use volume::{ServiceName, drivers};
+use volume::{OptionSpec, ServiceName, drivers};
 
 pub use keys::ENVIRONMENT_PREFIX;
 
@@ -265,14 +265,18 @@ impl Config {
         services.filter_map(problem).collect()
     }
 
-    /// The same with every secret hidden.
+    /// The same with every secret hidden; of a driver that is not known, every option.
     pub fn redacted(&self) -> Self {
         let mut config = self.clone();
         for service in config.services.values_mut() {
-            let Ok(spec) = drivers::get(&service.driver) else { continue };
-            for (name, value) in &mut service.options {
-                let options = spec.service_options.iter();
-                if options.clone().any(|o| o.secret && o.name.eq_ignore_ascii_case(name)) {
+            let spec = drivers::get(&service.driver).ok();
+            let known = |name: &str| -> Option<OptionSpec> {
+                let spec = spec?;
+                let mut all = spec.service_options.iter().copied().chain(spec.volume_options());
+                all.find(|option| option.name.eq_ignore_ascii_case(name))
+            };
+            for (name, value) in service.options.iter_mut().chain(&mut service.volume) {
+                if known(name).is_none_or(|option| option.secret) {
                     "********".clone_into(value);
                 }
             }
@@ -387,6 +391,27 @@ mod tests {
         let problems = parse(text).unwrap().problems();
         assert!(problems[0].contains("did you mean loop?"), "{problems:?}");
         assert!(problems[1].contains("did you mean size?"), "{problems:?}");
+    }
+
+    #[test]
+    fn what_stands_on_a_wrong_line_is_not_repeated() {
+        for text in [
+            "services:\n  a: {driver: loop, options: {key: hunter2}, }}\n",
+            "services:\n  a: {driver: loop, secretKey: hunter2}\n",
+            "log: hunter2\n",
+            "services:\n  a: [hunter2]\n",
+        ] {
+            let error = refused(text);
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_is_not_known_is_not_shown() {
+        let text = "services:\n  a: {driver: nosuch, options: {key: hunter2}}\n  \
+                    b: {driver: loop, options: {path: /srv, accessKey: hunter2}}\n";
+        let shown = format!("{:?}", parse(text).unwrap().redacted());
+        assert!(!shown.contains("hunter2") && shown.contains("/srv"), "{shown}");
     }
 
     #[test]

@@ -235,7 +235,11 @@ pub(super) async fn unmount(State(app): State<Arc<App>>, place: Place, body: Bod
             false => service.unmount(&name, &mount_id(asked.id)?).await?,
         };
         let left = service.get(&name).await?.entry.map_or(0, |entry| entry.consumers.len());
-        let note = (left > 0).then(|| format!("{left} other users have it mounted"));
+        let note = match left {
+            0 => None,
+            1 => Some("one other user has it mounted".to_owned()),
+            more => Some(format!("{more} other users have it mounted")),
+        };
         Ok((outcome.is_done(), note))
     };
     change(&app, place, work).await

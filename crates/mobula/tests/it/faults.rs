@@ -199,6 +199,40 @@ fn a_file_system_that_the_kernel_made_read_only_is_reported() {
 }
 
 #[test]
+fn a_disk_that_fails_while_it_is_mounted_is_reported_and_can_be_let_go() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    // The image believes it has 16 MiB, and the disk below it runs out before that.
+    let state = state_on(&home, "size=6m");
+    home.configure(LOOP);
+    let _agent = home.start();
+    home.create("a", json!({}));
+    let target = home.mount("a", "i");
+    let mut filler = File::create(state.join("filler")).unwrap();
+    while filler.write_all(&[1; 4096]).is_ok() {}
+    let mut number = 0;
+    eventually("the kernel gives up on the file system", PATIENCE, || {
+        number += 1;
+        let _ = std::fs::write(target.join(format!("file-{number}")), vec![1; 1 << 18]);
+        let _ = Command::new("sync").arg("-f").arg(&target).output();
+        host::mountinfo::at(&target).unwrap().unwrap().is_read_only()
+    });
+    eventually("the fault is reported", PATIENCE, || {
+        home.docker_ok("Get", &json!({ "Name": "a" }))["Volume"]["Status"]["fault"].is_string()
+    });
+    home.unmount("a", "i");
+    drop(filler);
+    std::fs::remove_file(state.join("filler")).unwrap();
+    home.mount("a", "j");
+    assert!(std::fs::write(target.join("again"), "x").is_ok(), "repaired, and mounted for writing");
+    home.unmount("a", "j");
+    home.remove("a");
+    home.assert_clean_but(&state);
+}
+
+#[test]
 fn a_mount_that_somebody_else_undid_is_made_again() {
     if !is_root() {
         return;

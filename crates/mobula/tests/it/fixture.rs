@@ -190,7 +190,14 @@ impl Home {
 
     /// Nothing is mounted or attached any more.
     pub fn assert_clean(&self) {
-        assert_eq!(self.mounts(), Vec::<PathBuf>::new(), "{}", self.log_tail());
+        self.assert_clean_but(Path::new("/"));
+    }
+
+    /// Nothing but what the test itself mounted at `own` is mounted or attached any more.
+    pub fn assert_clean_but(&self, own: &Path) {
+        let mut mounts = self.mounts();
+        mounts.retain(|mount| mount != own);
+        assert_eq!(mounts, Vec::<PathBuf>::new(), "{}", self.log_tail());
         eventually("loop devices are gone", Duration::from_secs(10), || self.loops().is_empty());
     }
 }
