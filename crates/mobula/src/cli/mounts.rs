@@ -274,7 +274,7 @@ fn tree_table(lines: &[Line]) -> Table {
             line.fstype.as_str().into(),
             propagation(line),
             volume(line).into(),
-            line.consumers.join(", ").into(),
+            line.consumers.iter().map(|id| short(id)).collect::<Vec<_>>().join(", ").into(),
         ]);
     }
     table
@@ -292,6 +292,12 @@ fn volume(line: &Line) -> String {
         (Some(service), Some(volume)) => format!("{service}/{volume}"),
         _ => String::new(),
     }
+}
+
+/// Docker's IDs as Docker shows them: their first twelve digits. The JSON has them whole.
+fn short(id: &str) -> &str {
+    let is_long = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_long { &id[..12] } else { id }
 }
 
 #[cfg(test)]
