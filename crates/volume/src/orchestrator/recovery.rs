@@ -49,7 +49,10 @@ impl Orchestrator {
             // Mounted again for callers that had it, and killed before that was written.
             (State::Preparing, Some(mount)) if !entry.consumers.is_empty() => {
                 let shown = Some(Shown::from(&mount));
-                self.ledger.put(Entry { state: State::Mounted, shown, ..entry.clone() })
+                // Attached anew, a device may have another name than before.
+                let device = entry.device.as_ref().map(|_| mount.source.into());
+                let state = State::Mounted;
+                self.ledger.put(Entry { state, shown, device, ..entry.clone() })
             }
             (State::Attached, None) => Ok(()),
             // Without a device, an attachment by hand was never answered: nobody counts on it.

@@ -187,9 +187,13 @@ async fn a_mount_that_was_killed_while_it_was_put_back_stays() {
     let (bench, service) = with(&["a"]).await;
     mount(&service, "a", "1").await.unwrap();
     drop(service);
-    rewrite(&bench, "a", |entry| entry.state = State::Preparing);
+    rewrite(&bench, "a", |entry| {
+        (entry.state, entry.device) = (State::Preparing, Some("/dev/of-before".into()));
+    });
     let service = restarted(&bench).await;
     assert_eq!((state(&service, "a"), bench.mounted()), (Some(State::Mounted), vec!["a".into()]));
+    let device = entry(&service, "a").unwrap().device.clone();
+    assert_eq!(device, Some(bench.disks.device("a")));
     assert_eq!(mount(&service, "a", "1").await.unwrap(), bench.target("a"));
     assert_eq!(bench.count("mount"), 1);
 }
