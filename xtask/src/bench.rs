@@ -67,7 +67,6 @@ impl Arguments {
                 "benchmarks mount file systems and need root; run them as root",
             ));
         }
-        eprintln!("building in release");
         let built = build::build()?;
         let scratch = Scratch::make(&self.dir)?;
         let mut command = program::command(&built.xtask);

@@ -44,3 +44,14 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
     let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::internal(format!("{name} failed ({}): {}", output.status, said.trim())))
 }
+
+/// Runs it to its end, its standard error being ours; answers its output.
+pub(crate) fn read(command: &mut Command) -> Result<Vec<u8>> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.doing(|| format!("run {name}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(Error::internal(format!("{name} failed ({}); it said why above", output.status)))
+}

@@ -27,9 +27,9 @@ struct Named {
 pub(super) fn build() -> Result<Built> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = program::command(cargo);
-    command.current_dir(workspace::root()).args(["build", "--release", "--quiet"]);
+    command.current_dir(workspace::root()).args(["build", "--release"]);
     command.args(["-p", "mobula", "-p", "xtask", "--message-format=json-render-diagnostics"]);
-    let said = program::run(&mut command, b"")?;
+    let said = program::read(&mut command)?;
     let said = String::from_utf8_lossy(&said);
     let find = |name| {
         find(&said, name)

@@ -86,6 +86,7 @@ impl Agent {
         let config =
             "log: {level: error}\nservices:\n  local: {driver: local}\n  loop: {driver: loop}\n";
         crate::workspace::write(&paths.config(), config)?;
+        mount_run(home)?;
         let mut command = program::command(program);
         command.arg("start").env_clear().env("PATH", program::PATH).env("MOBULA_HOME", home);
         let socket = plugin_of(&paths, "local");
@@ -123,6 +124,16 @@ impl Agent {
             kibibytes.ok_or_else(|| Error::internal(format!("{path} has no VmRSS")))?;
         Ok(unit.of_bytes(kibibytes << 10))
     }
+}
+
+/// `/run` is in memory on every machine; below a home it shall be so, too.
+fn mount_run(home: &Path) -> Result<()> {
+    let run = home.join("run");
+    if run.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir(&run).doing(|| format!("make {}", run.display()))?;
+    kernel::mount(Path::new("tmpfs"), &run, "tmpfs")
 }
 
 fn plugin_of(paths: &Paths, service: &str) -> PathBuf {
