@@ -19,6 +19,8 @@ const LOOP_CTL_GET_FREE: u32 = 0x4C82;
 const AUTOCLEAR: u32 = 4;
 const DIRECT_IO: u32 = 16;
 const FICLONE: u32 = 0x4004_9409;
+const FIFREEZE: u32 = 0xC004_5877;
+const FITHAW: u32 = 0xC004_5878;
 /// The logical block size of a loop device, in bytes.
 const BLOCK: u32 = 512;
 /// How often a free loop device may be taken by somebody else.
@@ -95,6 +97,16 @@ pub(super) fn clone_file(from: &Path, to: &Path) -> Result<()> {
         ioctl(&File::create_new(to)?, FICLONE, source_fd)
     });
     cloned.map(drop).doing(|| format!("clone {}", from.display()))
+}
+
+/// Does `work` while nobody can write to the file system at `dir` (ioctl_fs(2)).
+pub(super) fn frozen<T>(dir: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let doing = || format!("freeze {}", dir.display());
+    let dir = File::open(dir).doing(doing)?;
+    ioctl(&dir, FIFREEZE, 0).doing(doing)?;
+    let done = work();
+    ioctl(&dir, FITHAW, 0).doing(|| "thaw what was frozen")?;
+    done
 }
 
 /// mount(2), without options.

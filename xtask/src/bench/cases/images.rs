@@ -72,7 +72,7 @@ pub(super) fn template(lab: &mut Lab, report: &mut Report) -> Result<()> {
 }
 
 /// Clones an image; answers how long that took.
-pub(super) fn clone_once(image: &Path, copy: &Path) -> Result<Vec<f64>> {
+fn clone_once(image: &Path, copy: &Path) -> Result<Vec<f64>> {
     let start = Instant::now();
     kernel::clone_file(image, copy)?;
     let took = MS.of(start.elapsed());

@@ -1,8 +1,8 @@
 //! Snapshots of a volume of driver loop with data in it, on a state directory that can share blocks.
 
-use super::images::clone_once;
 use crate::bench::contest::{Contest, Turn};
 use crate::bench::http::{Client, Request};
+use crate::bench::kernel;
 use crate::bench::lab::Lab;
 use crate::bench::report::{Report, Row, Target};
 use crate::bench::stats::Unit;
@@ -10,10 +10,14 @@ use error::{Error, IoContext, Result};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const MS: Unit = Unit::Milliseconds;
 const VOLUME: &str = r#"{"Name":"data","ID":"bench"}"#;
+
+/// How long to wait before each: snapshots do not come one upon another, and a freeze that soon
+/// follows another is spared the wait for the kernel's readers.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Of a volume that is not mounted, and of one that is.
 pub(super) fn snapshot(lab: &mut Lab, report: &mut Report) -> Result<()> {
@@ -26,20 +30,32 @@ pub(super) fn snapshot(lab: &mut Lab, report: &mut Report) -> Result<()> {
     client.send(&Request::plugin("Create", create))?;
     fill(&mount(&mut client)?.join("data"), scale.written)?;
     client.send(&Request::plugin("Unmount", VOLUME))?;
-    for mounted in [false, true] {
-        if mounted {
-            mount(&mut client)?;
-        }
-        let raw: Turn<'_> = Box::new(|| clone_once(&image, &copy));
-        let contest = Contest { ours: taking(&control)?, peer: None, raw: Some(raw) };
-        let measured = contest.run(scale.slow)?;
-        let state = if mounted { "mounted" } else { "not mounted" };
-        let megabytes = scale.written / 1_000_000;
-        let name = format!("snapshot, 1 GiB with {megabytes} MB, {state}");
-        let row = Row::new(name, MS, &measured).raw("FICLONE of the image");
-        report.add(row.target(Target::Below(3.0)));
-    }
+    let name = |state| format!("snapshot, 1 GiB with {} MB, {state}", scale.written / 1_000_000);
+
+    let raw: Turn<'_> = Box::new(|| timed(|| kernel::clone_file(&image, &copy), &copy));
+    let measured =
+        Contest { ours: taking(&control)?, peer: None, raw: Some(raw) }.run(scale.slow)?;
+    let row = Row::new(name("not mounted"), MS, &measured).raw("FICLONE of the image");
+    report.add(row.target(Target::Below(3.0)));
+
+    let mountpoint = mount(&mut client)?;
+    let freeze_and_clone = || kernel::frozen(&mountpoint, || kernel::clone_file(&image, &copy));
+    let raw: Turn<'_> = Box::new(|| timed(freeze_and_clone, &copy));
+    let measured =
+        Contest { ours: taking(&control)?, peer: None, raw: Some(raw) }.run(scale.slow)?;
+    let row = Row::new(name("mounted"), MS, &measured).raw("FIFREEZE, FICLONE and FITHAW");
+    report.add(row.target(Target::Below(3.0)));
     client.send(&Request::plugin("Unmount", VOLUME)).map(drop)
+}
+
+/// Does `work` after the pause and removes the `copy` that it made; answers how long it took.
+fn timed(work: impl FnOnce() -> Result<()>, copy: &Path) -> Result<Vec<f64>> {
+    std::thread::sleep(PAUSE);
+    let start = Instant::now();
+    work()?;
+    let took = MS.of(start.elapsed());
+    std::fs::remove_file(copy).doing(|| format!("remove {}", copy.display()))?;
+    Ok(vec![took])
 }
 
 fn mount(client: &mut Client) -> Result<PathBuf> {
@@ -68,6 +84,7 @@ fn taking(control: &Path) -> Result<Turn<'static>> {
     let take = Request::new("POST", "/v1/snapshots", body);
     let delete = Request::new("DELETE", "/v1/services/loop/snapshots/shot", "");
     Ok(Box::new(move || {
+        std::thread::sleep(PAUSE);
         let start = Instant::now();
         client.send(&take)?;
         let took = MS.of(start.elapsed());
