@@ -3,7 +3,9 @@
 
 use super::http::{Client, Request};
 use super::stats::{Samples, Unit};
-use error::{Error, Result};
+use error::{Error, IoContext, Result};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Barrier;
 use std::time::Instant;
@@ -54,15 +56,38 @@ pub(super) fn once(ours: f64, peer: Option<f64>) -> Result<Measured> {
 
 /// Turns that send `requests` one after another over one connection; a sample for each.
 pub(super) fn latency(socket: &Path, requests: Vec<Request>, unit: Unit) -> Result<Turn<'static>> {
-    let mut client = Client::connect(socket)?;
-    Ok(Box::new(move || {
+    Ok(latency_of(Client::connect(socket)?, requests, unit))
+}
+
+/// The same with a thread that has its answer ready: what a socket and waking up cost by themselves.
+pub(super) fn echo(requests: Vec<Request>, unit: Unit) -> Result<Turn<'static>> {
+    let (near, far) = UnixStream::pair().doing(|| "make a pair of sockets")?;
+    std::thread::spawn(move || answer(&far));
+    Ok(latency_of(Client::over(near, Path::new("a thread")), requests, unit))
+}
+
+/// Answers whatever comes, until the other end is closed.
+fn answer(mut stream: &UnixStream) {
+    const BODY: [u8; 160] = [b' '; 160];
+    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 160\r\n\r\n".to_vec();
+    answer.extend_from_slice(&BODY);
+    let mut request = [0; 4096];
+    while stream.read(&mut request).is_ok_and(|length| length > 0) {
+        if stream.write_all(&answer).is_err() {
+            return;
+        }
+    }
+}
+
+fn latency_of(mut client: Client, requests: Vec<Request>, unit: Unit) -> Turn<'static> {
+    Box::new(move || {
         let mut took = |request| {
             let start = Instant::now();
             client.send(request)?;
             Ok(unit.of(start.elapsed()))
         };
         requests.iter().map(&mut took).collect()
-    }))
+    })
 }
 
 /// Turns in which `clients` connections work at once, each through the requests of its script; one
@@ -123,6 +148,14 @@ mod tests {
         assert_eq!(*order.borrow(), "ororor");
         assert_eq!(measured.ours.stat().n, 4);
         assert!(measured.peer.is_none() && measured.raw.is_some());
+    }
+
+    #[test]
+    fn the_echo_answers_every_request() {
+        let requests = vec![Request::new("GET", "/", ""); 3];
+        let mut turn = echo(requests, Unit::Microseconds).unwrap();
+        assert_eq!(turn().unwrap().len(), 3);
+        assert_eq!(turn().unwrap().len(), 3);
     }
 
     #[test]

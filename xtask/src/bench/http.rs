@@ -52,7 +52,12 @@ impl Client {
     pub(super) fn connect(socket: &Path) -> Result<Self> {
         let stream =
             UnixStream::connect(socket).doing(|| format!("connect to {}", socket.display()))?;
-        Ok(Self { stream, socket: socket.to_owned(), buffer: Vec::new(), body: Vec::new() })
+        Ok(Self::over(stream, socket))
+    }
+
+    /// A client of whoever is at the other end of `stream`; `socket` is for errors.
+    pub(super) fn over(stream: UnixStream, socket: &Path) -> Self {
+        Self { stream, socket: socket.to_owned(), buffer: Vec::new(), body: Vec::new() }
     }
 
     /// Sends a request and answers the body; any status but 2xx is an error with what was said.
@@ -154,8 +159,7 @@ mod tests {
 
     fn answered(parts: &'static [&'static [u8]]) -> Result<Vec<u8>> {
         let (near, mut far) = UnixStream::pair().unwrap();
-        let mut client =
-            Client { stream: near, socket: "x".into(), buffer: Vec::new(), body: Vec::new() };
+        let mut client = Client::over(near, Path::new("x"));
         let server = std::thread::spawn(move || {
             let mut request = [0; 4096];
             let _ = far.read(&mut request).unwrap();
