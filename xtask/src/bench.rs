@@ -19,7 +19,7 @@ mod lab;
 mod report;
 mod stats;
 
-use crate::program;
+use crate::{program, workspace};
 use clap::Args;
 use error::{Error, IoContext, Result};
 use lab::{Lab, Scale};
@@ -32,6 +32,10 @@ pub(crate) struct Arguments {
     /// Write the rows as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Put the rows into docs/benchmarks.md.
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
+    publish: bool,
 
     /// Small counts: shows that everything works, not how fast it is.
     #[arg(long)]
@@ -71,7 +75,7 @@ impl Arguments {
         let scratch = Scratch::make(&self.dir)?;
         let mut command = program::command(&built.xtask);
         command.args(["bench", "--program"]).arg(&built.mobula).arg("--dir").arg(&scratch.0);
-        command.args(self.quick.then_some("--quick"));
+        command.args(self.quick.then_some("--quick")).args(self.publish.then_some("--publish"));
         for name in &self.only {
             command.args(["--only", name]);
         }
@@ -97,6 +101,9 @@ impl Arguments {
             case(&mut lab, &mut report)?;
         }
         print!("{}", report.table());
+        if self.publish {
+            report.publish(&workspace::root().join("docs/benchmarks.md"))?;
+        }
         self.json.map_or(Ok(()), |json| report.write(&json))
     }
 }

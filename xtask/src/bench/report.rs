@@ -143,6 +143,10 @@ const HEAD: [&str; 12] = [
 /// The columns whose text begins at the left.
 const LEFT: [usize; 4] = [0, 1, 10, 11];
 
+/// The marks around the table of a page.
+const BEGIN: &str = "<!-- a run, written by cargo xtask bench --publish -->";
+const END: &str = "<!-- end of the run -->";
+
 /// The machine that it was measured on.
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
@@ -187,6 +191,31 @@ impl Report {
         let text = serde_json::to_string_pretty(self)
             .map_err(|source| Error::internal("encode the report").because(source))?;
         crate::workspace::write(path, &(text + "\n"))
+    }
+
+    /// Puts the rows into the Markdown page at `path`, between its two marks.
+    pub(super) fn publish(&self, path: &Path) -> Result<()> {
+        let page = crate::workspace::read(path)?;
+        let parts = page.split_once(BEGIN).zip(page.split_once(END));
+        let Some(((before, _), (_, after))) = parts else {
+            return Err(Error::failed_precondition(format!(
+                "{} has no {BEGIN} and {END}; put them where the table shall be",
+                path.display()
+            )));
+        };
+        let table = self.markdown();
+        crate::workspace::write(path, &format!("{before}{BEGIN}\n{table}\n{END}{after}"))
+    }
+
+    fn markdown(&self) -> String {
+        let Machine { kernel, cpu, cpus } = &self.machine;
+        let kernel: Vec<&str> = kernel.splitn(3, '.').take(2).collect();
+        let column = |column| if LEFT.contains(&column) { "---" } else { "--:" };
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let marks: Vec<String> = (0..HEAD.len()).map(|at| column(at).to_owned()).collect();
+        let rows: String = self.rows.iter().map(|row| line(&row.cells())).collect();
+        let head = line(&HEAD.map(str::to_owned)) + &line(&marks);
+        format!("Measured on {cpus} CPUs ({cpu}), Linux {}.\n\n{head}{rows}", kernel.join("."))
     }
 
     /// The table, with who the peers were below it.
@@ -271,6 +300,24 @@ mod tests {
         let row = row(60.0, None).target(Target::TimesPeer(2.0));
         assert_eq!(row.met, None);
         assert!(row.cells().contains(&"no peer".to_owned()));
+    }
+
+    #[test]
+    fn a_run_is_published_between_its_marks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("page.md");
+        let mut report =
+            Report::new(Machine { kernel: "6.1.2-x".into(), cpu: "c".into(), cpus: 2 });
+        report.add(row(1.0, None));
+        std::fs::write(&path, "no marks").unwrap();
+        assert!(report.publish(&path).is_err());
+        std::fs::write(&path, format!("a\n{BEGIN}\nold\n{END}\nb\n")).unwrap();
+        report.publish(&path).unwrap();
+        report.publish(&path).unwrap();
+        let page = std::fs::read_to_string(&path).unwrap();
+        assert!(page.starts_with("a\n") && page.ends_with("\nb\n"), "{page}");
+        assert!(page.contains("Linux 6.1.\n\n| figure |") && !page.contains("old"), "{page}");
+        assert_eq!(page.matches("| x | ops/s | 1 |").count(), 1, "{page}");
     }
 
     #[test]
