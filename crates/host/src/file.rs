@@ -61,6 +61,21 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result
     Ok(())
 }
 
+/// Writes a new file with mode 0600, durably: contents and name are on disk afterwards.
+///
+/// Its name is, without an fsync of its directory: every journalling file system of Linux makes
+/// the creation of a file durable with the first fsync of it, and ext4 without a journal does.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || format!("write {}", path.display());
+    let mut file = create_new(path, 0o600)?;
+    failpoint::hit("file.created");
+    file.write_all(bytes).doing(write)?;
+    failpoint::hit("file.filled");
+    file.sync_all().doing(write)?;
+    failpoint::hit("file.written");
+    Ok(())
+}
+
 fn fill_and_rename(
     file: &mut File,
     temp: &Path,

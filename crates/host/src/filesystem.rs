@@ -11,7 +11,7 @@ mod superblock;
 
 pub(crate) use format::format;
 pub(crate) use grow::{can_grow, grow};
-pub use probe::probe;
+pub use probe::{probe, superblock};
 pub(crate) use repair::{check, set_uuid};
 
 use error::{Error, Result};

@@ -139,6 +139,10 @@ pub trait Disks: Send + Sync {
     /// What is on the device. Unreadable → an error, never `Blank`.
     fn probe(&self, device: &Path) -> Result<Content>;
 
+    /// The superblock of this type that the device has, if any; reads no more than that. Tells
+    /// whether the device is the one expected, by UUID, and nothing about what else is on it.
+    fn superblock(&self, device: &Path, fstype: Fstype) -> Result<Option<Superblock>>;
+
     /// Whether somebody holds the block device exclusively: a mount in any mount namespace, or
     /// device mapper (open with O_EXCL fails).
     fn is_held(&self, device: &Path) -> Result<bool>;

@@ -401,17 +401,19 @@ fn find_deleted(image: &Path) -> Result<Option<Loop>> {
 }
 
 /// Every loop device that is attached to something, and the name of that.
+///
+/// proc_partitions(5) lists the block devices that have a size, which of loop devices are those
+/// that are attached: one read instead of a look at each device of the machine.
 fn bound_devices() -> Result<Vec<(PathBuf, String)>> {
-    let list = || "list /sys/block".to_owned();
+    let list = "/proc/partitions";
+    let partitions = fs::read_to_string(list).doing(|| format!("read {list}"))?;
     let mut bound = Vec::new();
-    for entry in fs::read_dir("/sys/block").doing(list)? {
-        let name = entry.doing(list)?.file_name();
-        let Some(number) = name.to_str().and_then(|name| name.strip_prefix("loop")) else {
+    for name in partitions.lines().filter_map(|line| line.split_ascii_whitespace().nth(3)) {
+        let Some(number) = name.strip_prefix("loop").and_then(|number| number.parse().ok()) else {
             continue;
         };
-        // Only an attached device has this directory.
-        let backing = Path::new("/sys/block").join(&name).join("loop/backing_file");
-        if let (Ok(backing), Ok(number)) = (fs::read_to_string(backing), number.parse()) {
+        let backing = Path::new("/sys/block").join(name).join("loop/backing_file");
+        if let Ok(backing) = fs::read_to_string(backing) {
             bound.push((node(number)?, backing.trim_end_matches('\n').to_owned()));
         }
     }
@@ -478,16 +480,7 @@ fn ioctl(fd: impl AsFd, request: u32, argument: usize) -> Result<i32, Errno> {
 
 /// The files that loop devices of this machine are attached to, as the kernel names them.
 pub fn backing_files() -> Result<Vec<PathBuf>> {
-    let dir = "/sys/block";
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).doing(|| format!("list {dir}"))? {
-        let entry = entry.doing(|| format!("list {dir}"))?;
-        // Only those that are attached have this file.
-        if let Ok(file) = std::fs::read_to_string(entry.path().join("loop/backing_file")) {
-            files.push(PathBuf::from(file.trim_end_matches('\n')));
-        }
-    }
-    Ok(files)
+    Ok(bound_devices()?.into_iter().map(|(_, backing)| backing.into()).collect())
 }
 
 #[cfg(test)]

@@ -206,6 +206,10 @@ impl Disks for Crashing {
         self.host.probe(device)
     }
 
+    fn superblock(&self, device: &Path, fstype: Fstype) -> Result<Option<host::Superblock>> {
+        self.host.superblock(device, fstype)
+    }
+
     fn is_held(&self, device: &Path) -> Result<bool> {
         self.host.is_held(device)
     }

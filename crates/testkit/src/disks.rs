@@ -236,6 +236,7 @@ fn own_filesystem(original: &Original, request: &Create) -> Filesystem {
             Content::Filesystem(found) => Some(found.uuid),
             Content::Blank | Content::Foreign(_) => None,
         },
+        fresh: false,
         covers: copied.and_then(|filesystem| filesystem.covers),
     }
 }

@@ -101,6 +101,11 @@ impl Disks for Images {
         self.fake.probe(device)
     }
 
+    fn superblock(&self, device: &Path, fstype: Fstype) -> Result<Option<host::Superblock>> {
+        self.learn(device)?;
+        self.fake.superblock(device, fstype)
+    }
+
     fn is_held(&self, device: &Path) -> Result<bool> {
         self.fake.is_held(device)
     }

@@ -95,7 +95,7 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
         )));
     }
     let Resolved::Device { path, size, content } = &observed.source else {
-        return Ok(vec![Step::Mount(request(wanted, &observed.source))]);
+        return Ok(vec![Step::Mount(request(wanted, &observed.source, false))]);
     };
     let filesystem = wanted.volume.filesystem.as_ref().ok_or_else(|| {
         Error::internal(format!("volume {} is a device without a file system", wanted.volume.name))
@@ -111,11 +111,14 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
         && filesystem.ensure_grows_to(*size).is_ok();
     let changed = grow
         || filesystem.covers.is_none()
+        || (filesystem.fresh && !wanted.volume.parameters.is_read_only())
         || before.iter().any(|step| matches!(step, Step::SetUuid(..)));
     if grow && offline {
         before.push(Step::GrowUnmounted(filesystem.fstype));
     }
-    before.push(Step::Mount(request(wanted, &observed.source)));
+    // Only now can there be an empty lost+found; looking for it at every mount costs a disk access.
+    let tidy = filesystem.fresh || before.iter().any(|step| !matches!(step, Step::SetUuid(..)));
+    before.push(Step::Mount(request(wanted, &observed.source, tidy)));
     if grow && !offline {
         before.push(Step::GrowMounted(filesystem.fstype));
     }
@@ -132,7 +135,7 @@ fn prepare(
     filesystem: &Filesystem,
     content: &Content,
 ) -> Result<Vec<Step>> {
-    let Filesystem { fstype, uuid, inherited, covers } = filesystem;
+    let Filesystem { fstype, uuid, inherited, covers, .. } = filesystem;
     let refuse = |what: String| {
         Err(Error::failed_precondition(format!(
             "volume {}: device {} {what}",
@@ -196,7 +199,7 @@ pub fn is_expected(volume: &Volume, source: &Resolved, mounted: &Mount) -> bool 
     }
 }
 
-fn request(wanted: &Wanted<'_>, source: &Resolved) -> MountRequest {
+fn request(wanted: &Wanted<'_>, source: &Resolved, tidy: bool) -> MountRequest {
     let parameters = &wanted.volume.parameters;
     let (what, mut options) = match source {
         Resolved::Device { path, .. } => {
@@ -223,7 +226,7 @@ fn request(wanted: &Wanted<'_>, source: &Resolved) -> MountRequest {
         ownership: parameters.ownership(),
         // A volume that holds nothing else must look empty: databases refuse it otherwise, and
         // Docker does not copy an image's files to it. e2fsck makes it again when it needs it.
-        drop_empty: if is_ext4 { vec!["lost+found".to_owned()] } else { Vec::new() },
+        drop_empty: if is_ext4 && tidy { vec!["lost+found".to_owned()] } else { Vec::new() },
     }
 }
 
@@ -246,7 +249,7 @@ mod tests {
             name: VolumeName::parse("a").unwrap(),
             size: Some(Size::mib(64)),
             created: Timestamp::UNIX_EPOCH,
-            filesystem: Some(Filesystem { fstype, uuid: UUID, inherited, covers }),
+            filesystem: Some(Filesystem { fstype, uuid: UUID, inherited, fresh: false, covers }),
             parameters: Parameters::default(),
             labels: BTreeMap::new(),
             origin: None,
@@ -330,6 +333,25 @@ mod tests {
         let volume = volume(Fstype::Xfs, Some(Size::mib(64)), Some(COPIED));
         let steps = plan(&volume, &device(holding(Fstype::Xfs, UUID, false), Size::mib(64)));
         assert_eq!(names(&steps.unwrap()), ["mount"]);
+    }
+
+    #[test]
+    fn lost_and_found_is_removed_when_it_may_be_there_and_not_looked_for_otherwise() {
+        let tidies = |volume: &Volume, needs_check| {
+            let observed = device(holding(Fstype::Ext4, UUID, needs_check), Size::mib(64));
+            let steps = plan(volume, &observed).unwrap();
+            let recorded = steps.iter().any(|step| matches!(step, Step::Record(_)));
+            let mut requests = steps.into_iter().filter_map(|step| match step {
+                Step::Mount(request) => Some(request),
+                _ => None,
+            });
+            (!requests.next().unwrap().drop_empty.is_empty(), recorded)
+        };
+        let mut volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        assert_eq!(tidies(&volume, false), (false, false));
+        assert_eq!(tidies(&volume, true), (true, false), "e2fsck may have made it");
+        volume.filesystem.as_mut().unwrap().fresh = true;
+        assert_eq!(tidies(&volume, false), (true, true), "and it is fresh no more");
     }
 
     #[test]

@@ -23,15 +23,23 @@ pub enum Read<T> {
 
 /// Writes `record` with its version.
 pub fn write<T: Serialize>(path: &Path, record: &T, durability: Durability) -> Result<()> {
-    let mut value = serde_json::to_value(record)
-        .map_err(|source| Error::internal("encode a record").because(source))?;
+    file::write_atomic(path, &encode(record)?, durability)
+}
+
+/// Writes `record` with its version to a file that is not there yet.
+pub fn write_new<T: Serialize>(path: &Path, record: &T) -> Result<()> {
+    file::write_new(path, &encode(record)?)
+}
+
+fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+    let failed = |source| Error::internal("encode a record").because(source);
+    let mut value = serde_json::to_value(record).map_err(failed)?;
     if let Value::Object(fields) = &mut value {
         fields.insert("version".to_owned(), VERSION.into());
     }
-    let mut text = serde_json::to_vec_pretty(&value)
-        .map_err(|source| Error::internal("encode a record").because(source))?;
+    let mut text = serde_json::to_vec_pretty(&value).map_err(failed)?;
     text.push(b'\n');
-    file::write_atomic(path, &text, durability)
+    Ok(text)
 }
 
 /// Reads a record. Only a failure of the machine is an error; a bad record is `Unusable`.

@@ -9,7 +9,7 @@
 //! Whatever starts with a dot was never acknowledged or is already deleted, and is swept away.
 
 use crate::record::{self, Read};
-use error::{Error, IoContext, Result};
+use error::{Error, IoContext, Kind, Result};
 use host::failpoint;
 use host::file::{self, Durability};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 const NEW: &str = ".new-";
@@ -44,6 +44,7 @@ pub struct Shelf<R> {
     dir: PathBuf,
     cache: Mutex<Cache<R>>,
     repair: Mutex<()>,
+    syncs: GroupSync,
 }
 
 struct Cache<R> {
@@ -71,7 +72,8 @@ impl<R: Record> Shelf<R> {
     pub fn open(dir: PathBuf) -> Result<Self> {
         file::make_dir(&dir, 0o700)?;
         let cache = Cache { entries: BTreeMap::new(), complete: None };
-        let shelf = Self { dir, cache: Mutex::new(cache), repair: Mutex::new(()) };
+        let (cache, repair) = (Mutex::new(cache), Mutex::new(()));
+        let shelf = Self { dir, cache, repair, syncs: GroupSync::default() };
         for name in shelf.names(|name| name.starts_with(NEW) || name.starts_with(GONE))? {
             if let Err(error) = file::remove_tree(&shelf.dir.join(&name)) {
                 tracing::warn!(%error, name, "left-over of an interrupted operation stays");
@@ -96,7 +98,7 @@ impl<R: Record> Shelf<R> {
         match record::read::<R>(&self.record_path(name))? {
             Read::Fine(record) if record.name() == name => Ok(Some(self.keep(name, record, stamp))),
             Read::Fine(_) | Read::Missing => self.repair(name),
-            Read::Unusable(error) if error.kind() == error::Kind::FailedPrecondition => Err(error),
+            Read::Unusable(error) if error.kind() == Kind::FailedPrecondition => Err(error),
             Read::Unusable(_) => self.repair(name),
         }
     }
@@ -139,9 +141,9 @@ impl<R: Record> Shelf<R> {
     /// Makes what was prepared in [`stage`](Self::stage) visible, durably and at once.
     pub fn publish(&self, name: &str, record: R) -> Result<Arc<R>> {
         let stage = self.dir.join(format!("{NEW}{name}"));
-        record::write(&stage.join(R::FILE), &record, Durability::Synced)?;
+        record::write_new(&stage.join(R::FILE), &record)?;
         failpoint::hit("shelf.recorded");
-        file::rename_synced(&stage, &self.path(name))?;
+        self.rename(&stage, &self.path(name))?;
         failpoint::hit("shelf.published");
         self.kept(name, record)
     }
@@ -165,10 +167,17 @@ impl<R: Record> Shelf<R> {
     pub fn withdraw(&self, name: &str) -> Result<()> {
         let gone = self.dir.join(format!("{GONE}{name}"));
         file::remove_tree(&gone)?;
-        file::rename_synced(&self.path(name), &gone)?;
+        self.rename(&self.path(name), &gone)?;
         self.lock().entries.remove(name);
         failpoint::hit("shelf.withdrawn");
         file::remove_tree(&gone).map(drop)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        std::fs::rename(from, to)
+            .doing(|| format!("rename {} to {}", from.display(), to.display()))?;
+        failpoint::hit("shelf.renamed");
+        self.syncs.sync(&self.dir)
     }
 
     fn record_path(&self, name: &str) -> PathBuf {
@@ -233,6 +242,65 @@ impl<R: Record> Shelf<R> {
 
     fn lock(&self) -> MutexGuard<'_, Cache<R>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes changes of a directory durable for all who wait at once: one fsync covers every change
+/// that was made before it began.
+#[derive(Default)]
+struct GroupSync {
+    rounds: Mutex<Rounds>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Rounds {
+    begun: u64,
+    ended: u64,
+    is_running: bool,
+    /// The last round that failed, and how.
+    failed: Option<(u64, Kind, String)>,
+}
+
+impl GroupSync {
+    fn sync(&self, dir: &Path) -> Result<()> {
+        let mut rounds = self.lock();
+        // A round that is running may have begun before the change: the next one will do.
+        let needed = rounds.begun + 1;
+        loop {
+            if rounds.ended >= needed {
+                return rounds.outcome_since(needed);
+            }
+            if !rounds.is_running {
+                break;
+            }
+            rounds = self.ended.wait(rounds).unwrap_or_else(PoisonError::into_inner);
+        }
+        rounds.begun += 1;
+        rounds.is_running = true;
+        drop(rounds);
+        let result = file::sync_dir(dir);
+        let mut rounds = self.lock();
+        rounds.is_running = false;
+        rounds.ended = rounds.begun;
+        if let Err(error) = &result {
+            rounds.failed = Some((rounds.ended, error.kind(), error.to_string()));
+        }
+        self.ended.notify_all();
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rounds {
+    fn outcome_since(&self, round: u64) -> Result<()> {
+        match &self.failed {
+            Some((failed, kind, why)) if *failed >= round => Err(Error::new(*kind, why.clone())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -364,6 +432,24 @@ mod tests {
         std::fs::remove_dir_all(shelf.path("a")).unwrap();
         assert!(notes(&shelf).is_empty());
         assert!(shelf.find("a").unwrap().is_none());
+    }
+
+    #[test]
+    fn many_changes_at_once_are_all_durable_or_all_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (syncs, gone) = (GroupSync::default(), dir.path().join("gone"));
+        let run = |path: &Path| {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..16)
+                    .map(|_| scope.spawn(|| (0..20).filter(|_| syncs.sync(path).is_ok()).count()))
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+            })
+        };
+        assert_eq!(run(dir.path()), 16 * 20);
+        assert!(syncs.lock().ended <= 16 * 20);
+        assert_eq!(run(&gone), 0, "a failure is told to everybody who waited for it");
+        assert_eq!(run(dir.path()), 16 * 20, "and to nobody after");
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Filesystem {
     /// The UUID that came with a copied image; replaced by `uuid` before the first mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited: Option<Uuid>,
+    /// Nobody has mounted it since it was made; ext4 only, whose mkfs leaves a `lost+found`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
     /// The device size that the file system was last made or grown for; `None`: not made yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covers: Option<Size>,

@@ -34,6 +34,13 @@ impl Disks for Fake {
         Ok(self.look("probe")?.disk(device)?.content.clone())
     }
 
+    fn superblock(&self, device: &Path, fstype: Fstype) -> Result<Option<Superblock>> {
+        Ok(match &self.look("superblock")?.disk(device)?.content {
+            Content::Filesystem(found) if found.fstype == fstype => Some(found.clone()),
+            _ => None,
+        })
+    }
+
     fn is_held(&self, device: &Path) -> Result<bool> {
         Ok(self.look("is_held")?.is_held(device))
     }

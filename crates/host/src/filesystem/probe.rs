@@ -24,14 +24,30 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 const CHUNK: u64 = MIB;
 
-/// What is on `device`, a block device or an image. Anything unreadable is an error.
-pub fn probe(device: &Path) -> Result<Content> {
+/// The superblock of type `fstype` that `device` has: one read of a few KiB.
+pub fn superblock(device: &Path, fstype: Fstype) -> Result<Option<Superblock>> {
+    let file = open(device)?;
+    let length = match fstype {
+        Fstype::Ext4 | Fstype::Xfs => 4 << 10,
+        Fstype::Btrfs => 68 << 10,
+    };
+    let size = device::size_of(&file, device)?;
+    let start = read(&file, device, 0..size.min(length))?;
+    Ok(superblock::find(&start).into_iter().find(|found| found.fstype == fstype))
+}
+
+fn open(device: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
-    let file = options
+    options
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(device)
-        .map_err(|error| unreadable(device, "opened", error))?;
+        .map_err(|error| unreadable(device, "opened", error))
+}
+
+/// What is on `device`, a block device or an image. Anything unreadable is an error.
+pub fn probe(device: &Path) -> Result<Content> {
+    let file = open(device)?;
     let size = device::size_of(&file, device)?;
     if is_one_hole(&file, device)? {
         return Ok(Content::Blank);

@@ -1,7 +1,7 @@
 //! [`Disks`](crate::Disks) over loop devices, libblkid and the file systems' own tools.
 
 use super::Linux;
-use crate::{Attach, Content, Disks, Format, Fstype, Outcome, device, filesystem};
+use crate::{Attach, Content, Disks, Format, Fstype, Outcome, Superblock, device, filesystem};
 use error::Result;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +23,10 @@ impl Disks for Linux {
 
     fn probe(&self, device: &Path) -> Result<Content> {
         self.reach(device, filesystem::probe)
+    }
+
+    fn superblock(&self, device: &Path, fstype: Fstype) -> Result<Option<Superblock>> {
+        self.reach(device, |device| filesystem::superblock(device, fstype))
     }
 
     fn is_held(&self, device: &Path) -> Result<bool> {

@@ -2,7 +2,7 @@
 //!
 //! One binary, so that it is linked once. Each test that mounts does so in a mount namespace of its
 //! own; what it starts it ends.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::needless_pass_by_value, clippy::unwrap_used)]
 #![allow(missing_docs, unreachable_pub)]
 
 mod fixture;

@@ -235,7 +235,7 @@ fn garbage_is_answered_with_an_error_and_harms_nothing() {
         &nested,
     ] {
         let (status, answer) = call(&home.plugin(), "/VolumeDriver.Create", body);
-        assert_eq!(status, 400, "{:.60}: {answer}", body);
+        assert_eq!(status, 400, "{body:.60}: {answer}");
         assert!(answer["Err"].is_string());
     }
     let mut raw = UnixStream::connect(home.plugin()).unwrap();

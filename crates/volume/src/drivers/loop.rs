@@ -108,6 +108,7 @@ fn adopted_filesystem(image: &Path, size: Size, copied: bool) -> Result<Filesyst
             fstype: found.fstype,
             uuid: if copied { Uuid::new_v4() } else { found.uuid },
             inherited: copied.then_some(found.uuid),
+            fresh: false,
             // It may not have been grown to its image yet.
             covers: Some(size.min(Size(found.bytes))),
         }),
@@ -228,7 +229,8 @@ impl Inner {
                 self.keep_template(fstype, size, image);
             }
         }
-        let filesystem = Filesystem { fstype, uuid, inherited, covers: Some(size) };
+        let fresh = fstype == Fstype::Ext4;
+        let filesystem = Filesystem { fstype, uuid, inherited, fresh, covers: Some(size) };
         let parameters = request.parameters.clone();
         Ok(Blueprint { size, parameters, filesystem, details: BTreeMap::new() })
     }
@@ -362,6 +364,7 @@ impl Inner {
         if let Some(filesystem) = &mut volume.filesystem {
             filesystem.covers = Some(size);
             filesystem.inherited = None;
+            filesystem.fresh = false;
         }
         self.volumes.update(id.as_str(), StoredVolume(volume)).map(drop)
     }

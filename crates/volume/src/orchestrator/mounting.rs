@@ -9,7 +9,7 @@ use crate::plan::{self, Observed, Resolved, Step, Wanted};
 use crate::size::Size;
 use crate::volume::Volume;
 use error::{Error, Kind, Result};
-use host::{Host, Mount, Outcome, failpoint};
+use host::{Content, Host, Mount, Outcome, failpoint};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,34 +128,21 @@ impl Orchestrator {
         let (host, target) = (Arc::clone(&self.host), self.target(&volume.name));
         let wanted = volume.clone();
         let root = self.mounts.parent().unwrap_or(&self.mounts).to_owned();
-        let (observed, steps) = blocking(move || {
+        let (up, covers) = blocking(move || {
             // Where mounts do not propagate, a container would get a bare directory.
             if host.at(&root)?.is_none_or(|mount| mount.shared.is_none()) {
                 host.ensure_shared(&root)?;
             }
-            let observed = observe(&*host, source, &target)?;
+            let observed = observe(&*host, &wanted, source, &target)?;
             let steps = plan::mount(&Wanted { volume: &wanted, target: &target }, &observed)?;
-            Ok((observed, steps))
+            run_all(&*host, observed, &target, steps)
         })
         .await?;
-        let device = match &observed.source {
-            Resolved::Device { path, .. } => Some(path.clone()),
-            Resolved::Directory(_) | Resolved::Network { .. } => None,
-        };
-        let mut mounted = observed.mounted.clone();
-        for step in steps {
+        if let Some(covers) = covers {
             failpoint::hit("mount.step");
-            if let Step::Record(size) = step {
-                self.driver.record_filesystem(&volume.id, size).await?;
-                continue;
-            }
-            let (host, device) = (Arc::clone(&self.host), device.clone().unwrap_or_default());
-            let target = self.target(&volume.name);
-            let made = blocking(move || run(&*host, &device, &target, step)).await?;
-            mounted = made.or(mounted);
+            self.driver.record_filesystem(&volume.id, covers).await?;
         }
-        let shown = mounted.ok_or_else(|| Error::internal("the plan ended without a mount"))?;
-        Ok(Up { shown, device })
+        Ok(up)
     }
 
     /// Takes back the mount ID `id`. An unknown one changes nothing; the last one unmounts.
@@ -299,32 +286,39 @@ impl Orchestrator {
     /// Unmounts the volume. What is mounted there by others is none of ours, and stays.
     async fn take_down(&self, entry: &Entry) -> Result<()> {
         let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
-        let path = target.clone();
-        let mounted = blocking(move || host.at(&path)).await?;
-        if let Some(mount) = &mounted
-            && !self.is_ours(entry, mount).await?
-        {
-            let (source, target) = (&mount.source, target.display());
-            tracing::warn!(volume = %entry.name, %source, %target, "left alone: not this volume");
+        let shown = entry.shown.clone();
+        let doubtful = blocking(move || match host.at(&target)? {
+            Some(mount) if shown != Some(Shown::from(&mount)) => Ok(Some(mount)),
+            // Also when nothing is mounted: an empty mount point may be left.
+            _ => host.unmount(&target).map(|_| None),
+        });
+        let Some(mount) = doubtful.await? else { return Ok(()) };
+        let (source, target) = (mount.source.clone(), self.target(&entry.name));
+        if !self.is_ours(entry, mount).await? {
+            let at = target.display();
+            tracing::warn!(volume = %entry.name, %source, %at, "left alone: not this volume");
             return Ok(());
         }
-        // Also when nothing is mounted: an empty mount point may be left.
         let host = Arc::clone(&self.host);
         blocking(move || host.unmount(&target)).await.map(drop)
     }
 
     /// Whether `mount` is what was made for `entry`, or would have been, had it not been killed.
-    async fn is_ours(&self, entry: &Entry, mount: &Mount) -> Result<bool> {
-        if let Some(shown) = &entry.shown {
-            return Ok(*shown == Shown::from(mount));
+    async fn is_ours(&self, entry: &Entry, mount: Mount) -> Result<bool> {
+        if entry.shown.is_some() {
+            // It was compared with what was recorded.
+            return Ok(false);
         }
         let Some(volume) = self.driver.find(&entry.name).await? else { return Ok(false) };
         let node = self.driver.node().await?;
         let attach = Attach { node, read_only: false, keep: entry.kept };
         let source = self.driver.attach(&volume.id, &attach).await?.into_inner();
         let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
-        let observed = blocking(move || observe(&*host, source, &target)).await?;
-        Ok(plan::is_expected(&volume, &observed.source, mount))
+        blocking(move || {
+            let observed = observe(&*host, &volume, source, &target)?;
+            Ok(plan::is_expected(&volume, &observed.source, &mount))
+        })
+        .await
     }
 
     /// Who else uses what the ledger says is mounted.
@@ -380,11 +374,11 @@ fn remembered(shown: Shown, target: PathBuf) -> Mount {
     }
 }
 
-fn observe(host: &dyn Host, source: Source, target: &Path) -> Result<Observed> {
+fn observe(host: &dyn Host, volume: &Volume, source: Source, target: &Path) -> Result<Observed> {
     let source = match source {
         Source::Device { candidates, serial } => {
             let path = host.wait_for(&candidates, serial.as_deref(), DEVICE)?;
-            let content = host.probe(&path)?;
+            let content = content(host, volume, &path)?;
             Resolved::Device { size: Size(host.size(&path)?), path, content }
         }
         Source::Directory(path) => Resolved::Directory(path),
@@ -393,6 +387,44 @@ fn observe(host: &dyn Host, source: Source, target: &Path) -> Result<Observed> {
         }
     };
     Ok(Observed { source, mounted: host.at(target)? })
+}
+
+/// What is on the device. One that was formatted and shows the volume's own UUID is this volume:
+/// then its superblock says all there is to know, and nothing else needs to be read.
+fn content(host: &dyn Host, volume: &Volume, device: &Path) -> Result<Content> {
+    let known = volume.filesystem.as_ref().filter(|filesystem| filesystem.covers.is_some());
+    if let Some(filesystem) = known
+        && let Some(found) = host.superblock(device, filesystem.fstype)?
+        && found.uuid == filesystem.uuid
+    {
+        return Ok(Content::Filesystem(found));
+    }
+    host.probe(device)
+}
+
+/// Runs the steps on this machine; answers what is mounted then, and what the driver is to record.
+fn run_all(
+    host: &dyn Host,
+    observed: Observed,
+    target: &Path,
+    steps: Vec<Step>,
+) -> Result<(Up, Option<Size>)> {
+    let device = match observed.source {
+        Resolved::Device { path, .. } => Some(path),
+        Resolved::Directory(_) | Resolved::Network { .. } => None,
+    };
+    let (mut mounted, mut covers) = (observed.mounted, None);
+    for step in steps {
+        failpoint::hit("mount.step");
+        if let Step::Record(size) = step {
+            covers = Some(size);
+            continue;
+        }
+        let device = device.as_deref().unwrap_or(Path::new(""));
+        mounted = run(host, device, target, step)?.or(mounted);
+    }
+    let shown = mounted.ok_or_else(|| Error::internal("the plan ended without a mount"))?;
+    Ok((Up { shown, device }, covers))
 }
 
 /// Runs one step; answers the mount it made, if any.
