@@ -139,8 +139,9 @@ pub trait Disks: Send + Sync {
     /// What is on the device. Unreadable → an error, never `Blank`.
     fn probe(&self, device: &Path) -> Result<Content>;
 
-    /// The superblock of this type that the device has, if any; reads no more than that. Tells
-    /// whether the device is the one expected, by UUID, and nothing about what else is on it.
+    /// The superblock of this type that the device has; reads a few KiB. `None` also when something
+    /// else at the start of the device claims it (LUKS, LVM, md, a partition table). Tells whether
+    /// the device is the one expected, by UUID; [`probe`](Self::probe) tells all that is on it.
     fn superblock(&self, device: &Path, fstype: Fstype) -> Result<Option<Superblock>>;
 
     /// Whether somebody holds the block device exclusively: a mount in any mount namespace, or

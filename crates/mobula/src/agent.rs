@@ -41,7 +41,8 @@ pub async fn run(paths: Paths, load: impl Fn() -> Result<Config>) -> Result<()> 
     let logging = logging::start(&config.log)?;
     host::process::raise_file_limit();
     host::file::make_dir(&paths.run(), 0o700)?;
-    let _lock = HomeLock::acquire(&paths.lock(), LOCK)?;
+    // Held to the end of the process: work that hangs in the kernel may outlast this function.
+    std::mem::forget(HomeLock::acquire(&paths.lock(), LOCK)?);
     let app = App::new(Surroundings::of(paths.clone())?);
     let mut inherited = Inherited::from_env();
     let (stop, stopped) = watch::channel(false);
@@ -114,7 +115,8 @@ async fn reload(app: &Arc<App>, logging: &logging::Handle, modules: &mut Modules
         tracing::error!(%error, "not every Docker plugin listens");
     }
     modules.serve();
-    app.recover().await;
+    let recovered = Arc::clone(app);
+    tokio::spawn(async move { recovered.recover().await });
     tracing::info!("configuration reloaded");
 }
 

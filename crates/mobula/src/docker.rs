@@ -163,8 +163,14 @@ impl Module {
     async fn mount(&self, call: &Call, peer: Peer) -> Result<Value> {
         let (name, id) = (name(call)?, id(call)?);
         let consumer = consumer(id, peer);
-        let work = |service: Arc<Orchestrator>| async move { service.mount(&name, consumer).await };
+        // Dropped with this call's future, also when its connection breaks.
+        let waiting = Arc::new(());
+        let waits = Arc::downgrade(&waiting);
+        let work = |service: Arc<Orchestrator>| async move {
+            service.mount_while(&name, consumer, || waits.strong_count() > 0).await
+        };
         let mountpoint: PathBuf = self.app.operate(self.service()?, LONG, work).await?;
+        drop(waiting);
         Ok(json!({ "Mountpoint": mountpoint, "Err": "" }))
     }
 

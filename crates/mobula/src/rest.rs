@@ -25,6 +25,8 @@ use volume::drivers;
 
 /// The largest request body, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
+/// How long a client may take to send the body of a request.
+const BODY: Duration = Duration::from_secs(30);
 /// How long a call waits for its operation; the operation itself goes on.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -132,7 +134,11 @@ fn json(body: &impl Serialize) -> Response {
 
 /// The whole body of a request; larger than [`MAX_BODY`] → `InvalidArgument`.
 pub async fn read_body(body: Body) -> Result<Bytes> {
-    match Limited::new(body, MAX_BODY).collect().await {
+    let collected = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
+    let collected = collected.map_err(|_| {
+        Error::deadline_exceeded(format!("the request did not arrive within {} s", BODY.as_secs()))
+    })?;
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::invalid_argument(format!(
             "the request is larger than {MAX_BODY} bytes; requests are small JSON objects"

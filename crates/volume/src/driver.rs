@@ -156,7 +156,7 @@ pub trait Driver: Send + Sync {
 
     /// Deletes a volume and its data.
     /// - Missing → `AlreadyDone`.
-    /// - Attached or in use → `FailedPrecondition`, naming the user.
+    /// - Mounted, or attached to another machine → `FailedPrecondition`, naming the user.
     async fn delete(&self, id: &VolumeId) -> Result<Outcome>;
 
     /// The volume with this ID. Missing → `NotFound`.

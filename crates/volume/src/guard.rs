@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
 /// How long a driver may take to look something up.
-const LOOK: Duration = Duration::from_secs(50);
-/// How long a driver may take to change something.
-const CHANGE: Duration = Duration::from_secs(15 * 60);
+const LOOK: Option<Duration> = Some(Duration::from_secs(50));
+/// A change has no deadline here: work on a blocking thread cannot be taken back, and whoever gave
+/// it up would let the next call, or a frozen file system's writers, loose on half of it. Callers
+/// wait as long as they like; the lock is held until the work has really ended.
+const CHANGE: Option<Duration> = None;
 
 /// A driver, guarded.
 pub struct Guard {
@@ -48,18 +50,21 @@ impl Guard {
         &self,
         operation: &'static str,
         about: &impl Display,
-        deadline: Duration,
+        deadline: Option<Duration>,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let began = Instant::now();
-        let result = tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
-            Err(Error::deadline_exceeded(format!(
-                "driver {} did not finish {operation} of {about} within {} s; it may still be \
-                 going on, and the next call sees what it did",
-                self.driver.spec().name,
-                deadline.as_secs()
-            )))
-        });
+        let result = match deadline {
+            None => work.await,
+            Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
+                Err(Error::deadline_exceeded(format!(
+                    "driver {} did not finish {operation} of {about} within {} s; try again \
+                         when its back end answers",
+                    self.driver.spec().name,
+                    deadline.as_secs()
+                )))
+            }),
+        };
         self.metrics.count(self.service.as_str(), operation, &result, began.elapsed());
         tracing::debug!(service = %self.service, operation, volume = %about, ok = result.is_ok());
         result.map_err(|error| {

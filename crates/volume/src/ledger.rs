@@ -107,7 +107,8 @@ pub enum ConsumerKind {
     /// A container engine's: void once the engine's process is gone and no container holds the
     /// volume.
     Engine,
-    /// Found mounted without a record: void once nobody holds the volume.
+    /// Found mounted without a record, or mounted for a caller that had given up by then: void once
+    /// nobody holds the volume.
     Found,
 }
 
@@ -116,6 +117,31 @@ impl Entry {
     #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.consumers.iter().any(|consumer| consumer.id == id)
+    }
+}
+
+impl Entry {
+    /// Adds `consumer`, or puts it in the place of the one with its ID: dockerd keeps its IDs when
+    /// it is started again, and then it is the new process that counts. What stands stays.
+    pub fn add(&mut self, consumer: Consumer) {
+        match self.consumers.iter_mut().find(|known| known.id == consumer.id) {
+            None => self.consumers.push(consumer),
+            // Nor does a caller that gave up weaken the claim of one that did not.
+            Some(known)
+                if known.kind == ConsumerKind::Standing
+                    || consumer.kind == ConsumerKind::Found
+                    || (known.caller == consumer.caller && known.kind == consumer.kind) => {}
+            Some(known) => *known = consumer,
+        }
+    }
+}
+
+impl Consumer {
+    /// Turns the claim of a caller that has given up into one that lapses.
+    pub fn lapse_unless(&mut self, is_wanted: bool) {
+        if !is_wanted && self.kind == ConsumerKind::Engine {
+            self.kind = ConsumerKind::Found;
+        }
     }
 }
 

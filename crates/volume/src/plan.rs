@@ -34,6 +34,8 @@ pub struct Observed {
     pub source: Resolved,
     /// What is mounted at the target.
     pub mounted: Option<Mount>,
+    /// Somebody holds the device, so that it cannot be worked on unmounted.
+    pub is_held: bool,
 }
 
 /// A source, found on this machine.
@@ -72,6 +74,8 @@ pub enum Step {
     SetUuid(Fstype, Uuid),
     /// Grow the unmounted file system to its device.
     GrowUnmounted(Fstype),
+    /// Take away the whole volume where only a part of it belongs.
+    Unmount,
     /// Mount.
     Mount(MountRequest),
     /// Grow the mounted file system to its device.
@@ -85,6 +89,12 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
     if let Some(mounted) = &observed.mounted {
         if is_expected(wanted.volume, &observed.source, mounted) {
             return Ok(Vec::new());
+        }
+        if is_volume(wanted.volume, &observed.source, mounted) {
+            let again = Observed { mounted: None, ..observed.clone() };
+            let mut steps = mount(wanted, &again)?;
+            steps.insert(0, Step::Unmount);
+            return Ok(steps);
         }
         return Err(Error::failed_precondition(format!(
             "{} is already the mount point of something else ({} {}, root {}); unmount it first",
@@ -104,7 +114,8 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
     let fresh = before.iter().any(|step| matches!(step, Step::Format(_)));
     let offline = filesystem.fstype == Fstype::Ext4;
     // What grows while it is mounted has to be mounted for writing.
-    let can_grow = offline || !wanted.volume.parameters.is_read_only();
+    let can_grow =
+        if offline { !observed.is_held } else { !wanted.volume.parameters.is_read_only() };
     let grow = !fresh
         && can_grow
         && filesystem.covers.is_some_and(|covers| covers < *size)
@@ -180,9 +191,22 @@ fn check(found: &Superblock) -> Vec<Step> {
     if found.needs_check { vec![Step::Check(found.fstype)] } else { Vec::new() }
 }
 
-/// Whether `mounted` shows `source`: what a path handed to a container must be.
+/// Whether `mounted` shows what a path handed to a container must show: the volume, and of it the
+/// part that users see.
 #[must_use]
 pub fn is_expected(volume: &Volume, source: &Resolved, mounted: &Mount) -> bool {
+    let sub_path = volume.parameters.sub_path.as_deref();
+    let shows_part = match (source, sub_path) {
+        (Resolved::Directory(_), _) | (_, None) => true,
+        (_, Some(sub_path)) => mounted.root.ends_with(sub_path),
+    };
+    shows_part && is_volume(volume, source, mounted)
+}
+
+/// Whether `mounted` is of the volume, whatever part of it it shows: a sub-directory is mounted by
+/// way of the whole, which a crash may have left.
+#[must_use]
+pub fn is_volume(volume: &Volume, source: &Resolved, mounted: &Mount) -> bool {
     match source {
         Resolved::Device { path, .. } => {
             let fstype = volume.filesystem.as_ref().map(|filesystem| filesystem.fstype.name());
@@ -190,8 +214,12 @@ pub fn is_expected(volume: &Volume, source: &Resolved, mounted: &Mount) -> bool 
         }
         // The root of a bind mount is told relative to the file system that the directory is on.
         Resolved::Directory(path) => {
+            let path = match &volume.parameters.sub_path {
+                Some(sub_path) => path.join(sub_path),
+                None => path.clone(),
+            };
             let root = mounted.root.strip_prefix("/").unwrap_or(&mounted.root);
-            path == &mounted.root || (path.ends_with(root) && root.components().count() > 1)
+            path == mounted.root || (path.ends_with(root) && root.components().count() > 1)
         }
         Resolved::Network { fstype, source, .. } => {
             *fstype == mounted.fstype && *source == mounted.source
@@ -263,7 +291,7 @@ mod tests {
 
     fn device(content: Content, size: Size) -> Observed {
         let source = Resolved::Device { path: "/dev/x".into(), size, content };
-        Observed { source, mounted: None }
+        Observed { source, mounted: None, is_held: false }
     }
 
     fn plan(volume: &Volume, observed: &Observed) -> Result<Vec<Step>> {
@@ -276,6 +304,7 @@ mod tests {
             Step::Check(_) => "check",
             Step::SetUuid(..) => "uuid",
             Step::GrowUnmounted(_) => "grow unmounted",
+            Step::Unmount => "unmount",
             Step::Mount(_) => "mount",
             Step::GrowMounted(_) => "grow mounted",
             Step::Record(_) => "record",
@@ -413,6 +442,25 @@ mod tests {
         let mut observed = device(holding(Fstype::Ext4, UUID, false), Size::mib(64));
         observed.mounted = Some(mounted("ext4", "/dev/x", "/"));
         assert_eq!(plan(&volume, &observed).unwrap(), []);
+    }
+
+    #[test]
+    fn the_whole_volume_that_a_crash_left_is_replaced_by_the_part_that_users_see() {
+        let mut volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        volume.parameters.sub_path = Some("data".to_owned());
+        let mut observed = device(holding(Fstype::Ext4, UUID, false), Size::mib(64));
+        observed.mounted = Some(mounted("ext4", "/dev/x", "/"));
+        assert_eq!(names(&plan(&volume, &observed).unwrap()), ["unmount", "mount"]);
+        observed.mounted = Some(mounted("ext4", "/dev/x", "/data"));
+        assert_eq!(plan(&volume, &observed).unwrap(), []);
+    }
+
+    #[test]
+    fn a_file_system_that_somebody_holds_is_mounted_without_growing() {
+        let volume = volume(Fstype::Ext4, Some(Size::mib(64)), None);
+        let mut observed = device(holding(Fstype::Ext4, UUID, false), Size::mib(256));
+        observed.is_held = true;
+        assert_eq!(names(&plan(&volume, &observed).unwrap()), ["mount"]);
     }
 
     #[test]

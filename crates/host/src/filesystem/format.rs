@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_mins(10);
 
 /// Makes the file system; see [`Disks::format`](crate::Disks::format).
 pub(crate) fn format(device: &Path, format: &Format) -> Result<()> {
-    refuse_dangerous(&format.options)?;
+    refuse_dangerous(format.fstype, &format.options)?;
     require_blank(device)?;
     require_size(device, format.fstype)?;
     failpoint::hit("filesystem.format");
@@ -23,17 +23,43 @@ pub(crate) fn format(device: &Path, format: &Format) -> Result<()> {
     verify(device, format)
 }
 
-/// Options that would reach another device or file, or lift mkfs's own refusal to overwrite.
-fn refuse_dangerous(options: &[String]) -> Result<()> {
-    let dangerous = |option: &&String| {
-        option.contains('/') || matches!(option.as_str(), "-f" | "-F" | "--force")
-    };
-    match options.iter().find(dangerous) {
-        None => Ok(()),
-        Some(option) => Err(Error::invalid_argument(format!(
-            "mkfs option {option:?} is not allowed: no paths, and no force; leave it out"
-        ))),
+/// The mkfs flags that are allowed, each with a value after it: they shape this file system and
+/// reach no other file. Whatever is not here is refused, above all words without a flag, which mkfs
+/// takes for devices, and flags that read other files or overwrite.
+fn allowed(fstype: Fstype) -> &'static [&'static str] {
+    match fstype {
+        Fstype::Ext4 => {
+            &["-b", "-C", "-E", "-g", "-G", "-i", "-I", "-J", "-L", "-m", "-N", "-O", "-T"]
+        }
+        Fstype::Xfs => &["-b", "-d", "-i", "-l", "-L", "-m", "-n", "-s"],
+        Fstype::Btrfs => &["-d", "-m", "-n", "-s", "-L", "-O", "-R", "--csum", "--checksum"],
     }
+}
+
+/// Values that name another file or device.
+const ELSEWHERE: [&str; 6] = ["/", "device=", "name=", "file", "dev=", "offset="];
+
+fn refuse_dangerous(fstype: Fstype, options: &[String]) -> Result<()> {
+    let refuse = |option: &str| {
+        Err(Error::invalid_argument(format!(
+            "mkfs option {option:?} is not allowed; for {fstype} give {} with a value each, none \
+             of which names a file or device",
+            allowed(fstype).join(" ")
+        )))
+    };
+    for pair in options.chunks(2) {
+        match pair {
+            [flag, value] if allowed(fstype).contains(&flag.as_str()) => {
+                let leads_elsewhere = ELSEWHERE.iter().any(|word| value.contains(word));
+                if value.starts_with('-') || leads_elsewhere {
+                    return refuse(value);
+                }
+            }
+            [flag, ..] => return refuse(flag),
+            [] => {}
+        }
+    }
+    Ok(())
 }
 
 fn require_blank(device: &Path) -> Result<()> {
@@ -130,12 +156,38 @@ mod tests {
     }
 
     #[test]
-    fn options_that_name_a_path_or_force_are_refused() {
-        for option in ["/dev/sdb", "device=/dev/sdb", "-f", "-F", "--force", "../x"] {
-            let error = refuse_dangerous(&wanted(&["-n", option]).options).expect_err("dangerous");
-            assert_eq!(error.kind(), Kind::InvalidArgument);
+    fn mkfs_options_reach_no_other_file_and_lift_no_refusal() {
+        let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        for (fstype, dangerous) in [
+            (Fstype::Btrfs, "-f"),
+            (Fstype::Btrfs, "-qf disk.img"),
+            (Fstype::Btrfs, "--forc disk.img"),
+            (Fstype::Btrfs, "disk.img"),
+            (Fstype::Btrfs, "--rootdir etc"),
+            (Fstype::Btrfs, "-n 16k -r etc"),
+            (Fstype::Ext4, "-d etc"),
+            (Fstype::Ext4, "-F"),
+            (Fstype::Ext4, "-m 0 disk.img"),
+            (Fstype::Ext4, "-m"),
+            (Fstype::Ext4, "-J device=disk.img"),
+            (Fstype::Ext4, "-E offset=4096"),
+            (Fstype::Ext4, "-L -F"),
+            (Fstype::Ext4, "-L a/b"),
+            (Fstype::Xfs, "-d file,name=disk.img"),
+            (Fstype::Xfs, "-l logdev=disk.img"),
+            (Fstype::Xfs, "-p proto"),
+            (Fstype::Xfs, "-f"),
+        ] {
+            let error = refuse_dangerous(fstype, &words(dangerous)).expect_err(dangerous);
+            assert!(error.message().contains("not allowed"), "{error}");
         }
-        refuse_dangerous(&wanted(&["-n", "16k", "--csum", "xxhash"]).options).expect("harmless");
+        for (fstype, harmless) in [
+            (Fstype::Btrfs, "-n 16k --csum xxhash"),
+            (Fstype::Ext4, "-m 1 -O ^has_journal -L data"),
+            (Fstype::Xfs, "-m reflink=0 -L data"),
+        ] {
+            refuse_dangerous(fstype, &words(harmless)).expect(harmless);
+        }
     }
 
     #[test]

@@ -28,11 +28,14 @@ const CHUNK: u64 = MIB;
 pub fn superblock(device: &Path, fstype: Fstype) -> Result<Option<Superblock>> {
     let file = open(device)?;
     let length = match fstype {
-        Fstype::Ext4 | Fstype::Xfs => 4 << 10,
+        Fstype::Ext4 | Fstype::Xfs => 8 << 10,
         Fstype::Btrfs => 68 << 10,
     };
     let size = device::size_of(&file, device)?;
     let start = read(&file, device, 0..size.min(length))?;
+    if superblock::start_contradicts(&start) {
+        return Ok(None);
+    }
     Ok(superblock::find(&start).into_iter().find(|found| found.fstype == fstype))
 }
 

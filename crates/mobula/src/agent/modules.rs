@@ -11,9 +11,13 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use volume::ServiceName;
+
+/// How long the answers under way on a socket that is closed are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The plugin sockets that are open.
 pub(super) struct Modules {
@@ -124,7 +128,8 @@ impl Open {
             let _ = std::fs::remove_file(told);
         }
         if let Stage::Serving(task) = self.stage {
-            let _ = task.await;
+            // A client that never finishes its request is not waited for.
+            let _ = tokio::time::timeout(PATIENCE, task).await;
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{self, Overrides};
 use crate::paths::Paths;
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,7 +42,12 @@ impl Start {
         let paths = Paths::from_env();
         let home = paths.clone();
         let load = move || config::load(&home, &overrides);
-        runtime(None)?.block_on(crate::agent::run(paths, load))?;
+        let runtime = runtime(None)?;
+        let ended = runtime.block_on(crate::agent::run(paths, load));
+        // Work that hangs in the kernel must not keep the process from ending; what it leaves the
+        // next start puts right.
+        runtime.shutdown_timeout(Duration::from_millis(500));
+        ended?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -494,11 +494,8 @@ impl Driver for Loop {
 
     async fn detach(&self, id: &VolumeId, _node: &NodeId) -> Result<Outcome> {
         let (inner, id) = (Arc::clone(&self.0), id.clone());
-        blocking(move || match inner.volumes.find(id.as_str())? {
-            None => Ok(Outcome::AlreadyDone(())),
-            Some(_) => inner.host.detach_image(&inner.image(&id)),
-        })
-        .await
+        // Also when the volume's directory was removed by hand: its image may still be attached.
+        blocking(move || inner.host.detach_image(&inner.image(&id))).await
     }
 
     async fn expand(&self, id: &VolumeId, size: Size) -> Result<Outcome<Volume>> {

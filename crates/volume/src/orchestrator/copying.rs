@@ -112,14 +112,27 @@ impl Orchestrator {
     }
 
     /// Freezes the volume's file system if it is mounted from a device.
+    ///
+    /// Not mounted here, but held by somebody → `FailedPrecondition`: what they have not written
+    /// yet would be missing.
     pub(super) async fn freeze(&self, name: &VolumeName) -> Result<Still> {
-        let Some((_, target)) = self.mounted_device(name) else { return Ok(Still(None)) };
-        let host = Arc::clone(&self.host);
+        let entry = self.ledger.find(name);
+        let Some((entry, device)) =
+            entry.and_then(|entry| Some((entry.clone(), entry.device.clone()?)))
+        else {
+            return Ok(Still(None));
+        };
+        let (host, target) = (Arc::clone(&self.host), self.target(name));
         let guard = blocking(move || match host.at(&target)? {
-            Some(mount) if !mount.is_read_only() => host.freeze(&target).map(Some),
-            _ => Ok(None),
+            Some(mount) if mount.is_read_only() => Ok(Some(None)),
+            Some(_) => host.freeze(&target).map(|guard| Some(Some(guard))),
+            None if host.is_held(&device)? => Ok(None),
+            None => Ok(Some(None)),
         });
-        Ok(Still(guard.await?))
+        match guard.await? {
+            Some(guard) => Ok(Still(guard)),
+            None => Err(self.held(&entry).await),
+        }
     }
 
     /// Deletes a snapshot.

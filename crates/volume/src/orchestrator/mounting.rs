@@ -36,21 +36,38 @@ impl Orchestrator {
     /// Mounts the volume for `consumer` and answers where: a verified mount point, never a bare
     /// directory. The same consumer again changes nothing.
     pub async fn mount(&self, name: &VolumeName, consumer: Consumer) -> Result<PathBuf> {
+        self.mount_while(name, consumer, || true).await
+    }
+
+    /// As [`mount`](Self::mount), for a caller that may give up meanwhile. Then the work is done all
+    /// the same, so that its next call finds it done; but nobody has the ID, so that it lapses if
+    /// that call never comes.
+    pub async fn mount_while(
+        &self,
+        name: &VolumeName,
+        mut consumer: Consumer,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<PathBuf> {
         let _lock = self.driver.lock(name.as_str()).await;
         let target = self.target(name);
         let entry = self.ledger.find(name);
         if let Some(entry) = entry.as_ref().filter(|entry| entry.state == State::Mounted)
             && self.shows(&target, entry).await?
         {
-            if !entry.has(&consumer.id) {
-                let mut entry = Entry::clone(entry);
-                entry.consumers.push(consumer);
-                self.ledger.put(entry)?;
+            consumer.lapse_unless(is_wanted());
+            let mut changed = Entry::clone(entry);
+            changed.add(consumer);
+            if changed.consumers != entry.consumers {
+                self.ledger.put(changed)?;
             }
             return Ok(target);
         }
         let volume = self.require(name).await?;
         let entry = entry.map_or_else(|| self.new_entry(&volume), |entry| Entry::clone(&entry));
+        let consumer = || {
+            consumer.lapse_unless(is_wanted());
+            consumer
+        };
         self.mount_anew(&volume, entry, Some(consumer)).await?;
         Ok(target)
     }
@@ -72,7 +89,7 @@ impl Orchestrator {
         &self,
         volume: &Volume,
         mut entry: Entry,
-        consumer: Option<Consumer>,
+        consumer: Option<impl FnOnce() -> Consumer>,
     ) -> Result<()> {
         entry.state = State::Preparing;
         self.ledger.put(entry.clone())?;
@@ -83,8 +100,8 @@ impl Orchestrator {
                 entry.state = State::Mounted;
                 entry.shown = Some(Shown::from(&up.shown));
                 entry.device = up.device;
-                if let Some(consumer) = consumer.filter(|consumer| !entry.has(&consumer.id)) {
-                    entry.consumers.push(consumer);
+                if let Some(consumer) = consumer {
+                    entry.add(consumer());
                 }
                 let (volume, at) = (entry.name.clone(), self.target(&entry.name));
                 self.ledger.put(entry)?;
@@ -304,7 +321,7 @@ impl Orchestrator {
     }
 
     /// Whether `mount` is what was made for `entry`, or would have been, had it not been killed.
-    async fn is_ours(&self, entry: &Entry, mount: Mount) -> Result<bool> {
+    pub(super) async fn is_ours(&self, entry: &Entry, mount: Mount) -> Result<bool> {
         if entry.shown.is_some() {
             // It was compared with what was recorded.
             return Ok(false);
@@ -316,7 +333,7 @@ impl Orchestrator {
         let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
         blocking(move || {
             let observed = observe(&*host, &volume, source, &target)?;
-            Ok(plan::is_expected(&volume, &observed.source, &mount))
+            Ok(plan::is_volume(&volume, &observed.source, &mount))
         })
         .await
     }
@@ -386,7 +403,14 @@ fn observe(host: &dyn Host, volume: &Volume, source: Source, target: &Path) -> R
             Resolved::Network { fstype, source, options }
         }
     };
-    Ok(Observed { source, mounted: host.at(target)? })
+    let grown = volume.filesystem.as_ref().and_then(|filesystem| filesystem.covers);
+    let is_held = match (&source, grown) {
+        (Resolved::Device { path, size, .. }, Some(covers)) if covers < *size => {
+            host.is_held(path)?
+        }
+        _ => false,
+    };
+    Ok(Observed { source, mounted: host.at(target)?, is_held })
 }
 
 /// What is on the device. One that was formatted and shows the volume's own UUID is this volume:
@@ -437,6 +461,9 @@ fn run(host: &dyn Host, device: &Path, target: &Path, step: Step) -> Result<Opti
         }
         Step::GrowUnmounted(fstype) => host.grow(device, fstype, None)?,
         Step::GrowMounted(fstype) => host.grow(device, fstype, Some(target))?,
+        Step::Unmount => {
+            host.unmount(target)?;
+        }
         Step::Mount(request) => return host.mount(&request).map(Some),
         Step::Record(_) => {}
     }

@@ -15,22 +15,34 @@ use std::sync::{Arc, PoisonError};
 /// How long a mount ID counts at least, even when its caller has gone: the container of a caller
 /// that was killed meanwhile may be about to mount.
 const GRACE_SECONDS: i64 = 30;
+/// How long recovery waits for volumes that hang.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Orchestrator {
-    /// Puts right what the last run left. Each volume by itself: one that fails stops no other.
-    pub async fn recover(&self) {
-        for entry in self.ledger.list() {
-            let _lock = self.driver.lock(entry.name.as_str()).await;
-            // Somebody may have been quicker.
-            let Some(entry) = self.ledger.find(&entry.name) else { continue };
-            if let Err(error) = self.settle(&entry).await {
-                tracing::error!(service = %self.service, volume = %entry.name, %error, "not recovered");
-            }
+    /// Puts right what the last run left. Each volume by itself: one that fails stops no other,
+    /// and one that hangs is left to itself after a while.
+    pub async fn recover(self: &Arc<Self>) {
+        let settling = self.ledger.list().into_iter().map(|entry| {
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.recover_one(&entry.name).await })
+        });
+        let until = tokio::time::Instant::now() + PATIENCE;
+        for settled in settling.collect::<Vec<_>>() {
+            let _ = tokio::time::timeout_at(until, settled).await;
         }
         if let Err(error) = self.find_mounts().await {
             tracing::error!(service = %self.service, %error, "the mount table cannot be read");
         }
         self.count_mounted();
+    }
+
+    async fn recover_one(&self, name: &VolumeName) {
+        let _lock = self.driver.lock(name.as_str()).await;
+        // Somebody may have been quicker.
+        let Some(entry) = self.ledger.find(name) else { return };
+        if let Err(error) = self.settle(&entry).await {
+            tracing::error!(service = %self.service, volume = %name, %error, "not recovered");
+        }
     }
 
     async fn settle(&self, entry: &Entry) -> Result<()> {
@@ -46,13 +58,11 @@ impl Orchestrator {
                 mount.fstype,
                 mount.source
             ))),
-            // Mounted again for callers that had it, and killed before that was written.
-            (State::Preparing, Some(mount)) if !entry.consumers.is_empty() => {
-                let shown = Some(Shown::from(&mount));
-                // Attached anew, a device may have another name than before.
-                let device = entry.device.as_ref().map(|_| mount.source.into());
-                let state = State::Mounted;
-                self.ledger.put(Entry { state, shown, device, ..entry.clone() })
+            // To be mounted again for callers that had it, and killed meanwhile: gone through anew,
+            // which looks at what is there.
+            (State::Preparing, Some(_)) if !entry.consumers.is_empty() => {
+                let volume = self.driver.get(&entry.id).await?;
+                self.mount_anew(&volume, entry.clone(), None::<fn() -> Consumer>).await
             }
             (State::Attached, None) => Ok(()),
             // Without a device, an attachment by hand was never answered: nobody counts on it.
@@ -76,32 +86,43 @@ impl Orchestrator {
     async fn find_mounts(&self) -> Result<()> {
         for mount in self.own_mounts().await? {
             let Some(name) = own_name(&mount, &self.mounts) else { continue };
-            let _lock = self.driver.lock(name.as_str()).await;
-            // The table was read without the lock: by now it may be in the ledger, or gone.
-            let (host, target) = (Arc::clone(&self.host), self.target(&name));
-            let still = blocking(move || host.at(&target)).await?;
-            let (None, Some(mount)) = (self.ledger.find(&name), still) else { continue };
-            let Some(volume) = self.driver.find(&name).await? else {
-                tracing::error!(volume = %name, "mounted, but the driver does not know it; left alone");
-                continue;
-            };
-            tracing::warn!(volume = %name, "found mounted without a ledger entry");
-            let device = volume.filesystem.is_some().then(|| mount.source.clone().into());
-            let consumer = Consumer {
-                id: "found".to_owned(),
-                since: Timestamp::now(),
-                kind: ConsumerKind::Found,
-                caller: None,
-            };
-            self.ledger.put(Entry {
-                state: State::Mounted,
-                shown: Some(Shown::from(&mount)),
-                consumers: vec![consumer],
-                device,
-                ..self.new_entry(&volume)
-            })?;
+            // The table was read without the lock: by now it may be in the ledger, or gone. One
+            // with an operation under way is in the ledger soon.
+            let Some(_lock) = self.driver.try_lock(name.as_str()) else { continue };
+            if let Err(error) = self.adopt_mount(&name).await {
+                tracing::error!(service = %self.service, volume = %name, %error, "mounted; left alone");
+            }
         }
         Ok(())
+    }
+
+    async fn adopt_mount(&self, name: &VolumeName) -> Result<()> {
+        let (host, target) = (Arc::clone(&self.host), self.target(name));
+        let still = blocking(move || host.at(&target)).await?;
+        let (None, Some(mount)) = (self.ledger.find(name), still) else { return Ok(()) };
+        let volume = self.require(name).await?;
+        let entry = self.new_entry(&volume);
+        if !self.is_ours(&entry, mount.clone()).await? {
+            return Err(Error::failed_precondition(format!(
+                "{} {} is not this volume",
+                mount.fstype, mount.source
+            )));
+        }
+        tracing::warn!(volume = %name, "found mounted without a ledger entry");
+        let device = volume.filesystem.is_some().then(|| mount.source.clone().into());
+        let consumer = Consumer {
+            id: "found".to_owned(),
+            since: Timestamp::now(),
+            kind: ConsumerKind::Found,
+            caller: None,
+        };
+        self.ledger.put(Entry {
+            state: State::Mounted,
+            shown: Some(Shown::from(&mount)),
+            consumers: vec![consumer],
+            device,
+            ..entry
+        })
     }
 
     async fn own_mounts(&self) -> Result<Vec<Mount>> {
@@ -160,7 +181,7 @@ impl Orchestrator {
         });
         if held.await? {
             let volume = self.driver.get(&entry.id).await?;
-            return self.mount_anew(&volume, entry.clone(), None).await;
+            return self.mount_anew(&volume, entry.clone(), None::<fn() -> Consumer>).await;
         }
         self.released(entry, self.release(entry.clone(), false).await?)
     }

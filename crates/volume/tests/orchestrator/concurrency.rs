@@ -137,13 +137,13 @@ async fn a_stuck_volume_delays_only_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_never_answers_is_given_up_with_its_name() {
     let (bench, service) = with(&["a"]).await;
-    bench.failing.next("attach", Fault::Hang);
+    bench.failing.next("find", Fault::Hang);
     let error = refused(mount(&service, "a", "1").await, Kind::DeadlineExceeded);
     assert!(
-        error.message().starts_with("driver disks did not finish attach of disk-1 within 900 s"),
+        error.message().starts_with("driver disks did not finish find of a within 50 s"),
         "{error}"
     );
-    assert!(error.context().contains(&("operation", "attach".to_owned())), "{error:?}");
+    assert!(error.context().contains(&("operation", "find".to_owned())), "{error:?}");
     assert_nothing_left(&bench, &service);
     mount(&service, "a", "1").await.expect("the next call succeeds");
 }
