@@ -268,6 +268,41 @@ mod tests {
         ledger.list().iter().map(|entry| entry.name.to_string()).collect()
     }
 
+    fn consumer(kind: ConsumerKind, pid: i32) -> Consumer {
+        let caller = Some(Identity { pid, start_time: 1 });
+        Consumer { id: "id".to_owned(), since: Timestamp::UNIX_EPOCH, kind, caller }
+    }
+
+    #[test]
+    fn an_id_that_comes_back_from_another_process_is_that_processs() {
+        let mut entry = entry("a", "boot");
+        entry.add(consumer(ConsumerKind::Engine, 1));
+        entry.add(consumer(ConsumerKind::Engine, 2));
+        assert_eq!(entry.consumers, [consumer(ConsumerKind::Engine, 2)]);
+    }
+
+    #[test]
+    fn a_claim_that_lapses_never_takes_the_place_of_one_that_stands() {
+        for kind in [ConsumerKind::Standing, ConsumerKind::Engine] {
+            let mut entry = entry("a", "boot");
+            entry.add(consumer(kind, 1));
+            entry.add(consumer(ConsumerKind::Found, 2));
+            assert_eq!(entry.consumers, [consumer(kind, 1)]);
+        }
+    }
+
+    #[test]
+    fn a_caller_that_gave_up_has_a_claim_that_lapses() {
+        let mut gone = consumer(ConsumerKind::Engine, 1);
+        gone.lapse_unless(true);
+        assert_eq!(gone.kind, ConsumerKind::Engine);
+        gone.lapse_unless(false);
+        assert_eq!(gone.kind, ConsumerKind::Found);
+        let mut standing = consumer(ConsumerKind::Standing, 1);
+        standing.lapse_unless(false);
+        assert_eq!(standing.kind, ConsumerKind::Standing, "Podman's one ID never lapses");
+    }
+
     #[test]
     fn entries_survive_the_program() {
         let dir = tempfile::tempdir().unwrap();

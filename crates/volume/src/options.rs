@@ -102,7 +102,11 @@ pub const COMMON: [OptionSpec; 11] = [
         Unit::Choice(&["ext4", "xfs", "btrfs"]),
         "File system made on the volume's device.",
     ),
-    OptionSpec::new("mkfsOptions", Unit::Words, "Further arguments for mkfs."),
+    OptionSpec::new(
+        "mkfsOptions",
+        Unit::Words,
+        "Further flags for mkfs, each with its value, such as -m 1; none that names a file or device.",
+    ),
     OptionSpec::new("mountOptions", Unit::List, "Mount options, such as noatime,nodev."),
     OptionSpec::new("uid", Unit::Number, "Owner of the volume's root directory."),
     OptionSpec::new("gid", Unit::Number, "Group of the volume's root directory."),

@@ -314,6 +314,97 @@ fn a_hanging_file_system_delays_only_its_own_volume() {
 }
 
 #[test]
+fn a_mount_whose_caller_gave_up_does_not_pin_the_volume() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(LOOP);
+    let _agent = home.start();
+    home.create("a", json!({}));
+    let body = r#"{"Name":"a","ID":"of-a-caller-that-hung-up"}"#;
+    // The caller lives on, as dockerd does, but it has hung up before the answer came.
+    eventually("the mount outlives its call", PATIENCE, || {
+        let mut client = UnixStream::connect(home.plugin()).unwrap();
+        let head = format!(
+            "POST /VolumeDriver.Mount HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        client.write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_micros(300));
+        drop(client);
+        eventually("it is mounted or was answered", PATIENCE, || home.is_mounted("a"));
+        let ledger = home.path("run/mobula/ledger/mobula/a.json");
+        eventually("it is recorded", PATIENCE, || {
+            std::fs::read_to_string(&ledger).is_ok_and(|entry| entry.contains("hung-up"))
+        });
+        let lapses = std::fs::read_to_string(&ledger).unwrap().contains("\"found\"");
+        if !lapses {
+            home.unmount("a", "of-a-caller-that-hung-up");
+        }
+        lapses
+    });
+    eventually("it lapses", PATIENCE * 2, || !home.is_mounted("a"));
+    home.remove("a");
+    home.assert_clean();
+}
+
+#[test]
+fn a_foreign_mount_is_not_adopted_by_a_start() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(LOOP);
+    let agent = home.start();
+    home.create("a", json!({}));
+    agent.kill();
+    let target = home.target("a");
+    std::fs::create_dir_all(&target).unwrap();
+    run("mount", &["-t", "tmpfs", "other", target.to_str().unwrap()]);
+    let _agent = home.start();
+    eventually("the start says so", PATIENCE, || home.log().contains("is not this volume"));
+    let (_, reason) = home.docker_err("Mount", &json!({ "Name": "a", "ID": "i" }));
+    assert!(reason.contains("tmpfs other"), "{reason}");
+    assert!(host::mountinfo::at(&target).unwrap().is_some(), "what others mounted stays");
+    run("umount", &[target.to_str().unwrap()]);
+    home.mount("a", "i");
+    home.unmount("a", "i");
+    home.assert_clean();
+}
+
+#[test]
+fn what_somebody_else_holds_is_not_copied_as_if_it_were_still() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(LOOP);
+    let _agent = home.start();
+    home.create("a", json!({}));
+    home.mount("a", "i");
+    let place = home.path("container");
+    std::fs::create_dir(&place).unwrap();
+    let mut container = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c"])
+        .arg("mount --bind \"$0\" \"$1\" && umount \"$0\" && touch \"$1/ready\" && exec sleep 300")
+        .args([home.target("a"), place])
+        .spawn()
+        .unwrap();
+    eventually("the container runs", PATIENCE, || home.target("a").join("ready").exists());
+    home.unmount("a", "i");
+    let (code, said) = home.fails(&["snapshot", "create", "a", "s"]);
+    assert!(code == 4 && said.contains("sleep (pid"), "{code}: {said}");
+    home.mount("a", "j");
+    home.ok(&["snapshot", "create", "a", "s"]);
+    home.unmount("a", "j");
+    container.kill().unwrap();
+    container.wait().unwrap();
+    home.ok(&["snapshot", "rm", "s"]);
+    eventually("it can be removed", PATIENCE, || {
+        home.docker("Remove", &json!({ "Name": "a" })).0 == 200
+    });
+    home.assert_clean();
+}
+
+#[test]
 fn a_stuck_volume_does_not_keep_a_new_configuration_from_other_services() {
     if !is_root() {
         return;
