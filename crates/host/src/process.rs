@@ -133,7 +133,7 @@ pub fn other_users(mount: &Mount) -> Result<Vec<User>> {
                 seen.insert(namespace);
             }
             // It has ended meanwhile; perhaps another one lives in the namespace.
-            Err(error) if matches!(error.kind(), Kind::NotFound) || is_over(pid) => {}
+            Err(error) if error.kind() == Kind::NotFound || has_left(&error) || is_over(pid) => {}
             Err(error) => return Err(error),
         }
     }
@@ -174,6 +174,13 @@ fn pids() -> Result<Vec<i32>> {
     Ok(entries.flatten().filter_map(|entry| number(entry.file_name())).collect())
 }
 
+/// Whether a mount table could not be read because its process is ending: it has let go of its mount
+/// namespace already, though it is still there (the kernel's mounts_open_common, EINVAL).
+fn has_left(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|s| s.downcast_ref::<io::Error>());
+    source.and_then(io::Error::raw_os_error) == Some(libc::EINVAL)
+}
+
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
@@ -181,6 +188,13 @@ fn is_gone(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_has_left_its_mount_namespace_holds_nothing() {
+        let errno = |code| Error::io("read", io::Error::from_raw_os_error(code));
+        assert!(has_left(&errno(libc::EINVAL)));
+        assert!(!has_left(&errno(libc::EACCES)));
+    }
 
     fn mount(id: u64, device: &str, root: &str, target: &str) -> Mount {
         let line = format!("{id} 1 {device} {root} {target} rw - ext4 /dev/x rw");

@@ -24,7 +24,7 @@ use tokio::net::UnixStream;
 use tower::ServiceExt;
 
 /// How long another command may keep this one waiting.
-const LOCK: Duration = Duration::from_secs(60);
+const LOCK: Duration = Duration::from_secs(20);
 
 /// A connection to the control API.
 pub struct Client(Way);
@@ -53,6 +53,8 @@ impl Client {
         let app = App::new(Surroundings::of(paths.clone())?);
         app.configure(&config).await;
         app.recover().await;
+        // What an agent would have seen by now: mounts that went bad.
+        app.sweep().await;
         let router = rest::router(Arc::clone(&app));
         Ok(Self(Way::Embedded { router, _lock: lock }))
     }

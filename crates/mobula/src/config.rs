@@ -217,6 +217,12 @@ impl Config {
         {
             self.services.insert(name, Service { driver: "loop".to_owned(), ..Service::default() });
         }
+        for (name, service) in &mut self.services {
+            // Whoever sets a single key of the default service means that one.
+            if service.driver.is_empty() && name.as_str() == "mobula" {
+                "loop".clone_into(&mut service.driver);
+            }
+        }
         if self.docker.is_empty() {
             let own = |name: &ServiceName| (name.clone(), Module::default());
             self.docker = self.services.keys().map(own).collect();
@@ -235,6 +241,7 @@ impl Config {
                 Log::LEVELS.join(", ")
             )));
         }
+        self.check_services()?;
         for (name, module) in &self.docker {
             let service = module.service.as_ref().unwrap_or(name);
             if !self.services.contains_key(service) {
@@ -252,6 +259,31 @@ impl Config {
                      tcp://ADDRESS:PORT"
                 )));
             }
+        }
+        Ok(())
+    }
+
+    fn check_services(&self) -> Result<()> {
+        let mut paths: Vec<(&ServiceName, PathBuf)> = Vec::new();
+        for (name, service) in &self.services {
+            if service.driver.is_empty() {
+                return Err(Error::invalid_argument(format!(
+                    "services.{name}.driver is missing; `mobula driver ls` shows the drivers"
+                )));
+            }
+            let own = service.options.iter().find(|(key, _)| key.eq_ignore_ascii_case("path"));
+            let Some(path) = own.map(|(_, path)| PathBuf::from(path)) else { continue };
+            let clash = |(_, other): &&(&ServiceName, PathBuf)| {
+                path.starts_with(other) || other.starts_with(&path)
+            };
+            if let Some((other, _)) = paths.iter().find(clash) {
+                return Err(Error::invalid_argument(format!(
+                    "services {other} and {name} share the directory {}; give each a path of its \
+                     own, none within the other",
+                    path.display()
+                )));
+            }
+            paths.push((name, path));
         }
         Ok(())
     }
@@ -383,6 +415,26 @@ mod tests {
     fn a_module_without_its_service_is_refused() {
         let error = refused("services: {a: {driver: loop}}\ndocker: {b: {service: c}}\n");
         assert!(error.contains("services are a"), "{error}");
+    }
+
+    #[test]
+    fn two_services_never_share_a_directory() {
+        for (one, two) in [("/srv/v", "/srv/v"), ("/srv/v", "/srv/v/x"), ("/srv/v/x", "/srv/v")] {
+            let error = refused(&format!(
+                "services:\n  a: {{driver: loop, options: {{path: {one}}}}}\n  \
+                 b: {{driver: local, options: {{Path: {two}}}}}\n"
+            ));
+            assert!(error.contains("share the directory"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_single_key_of_the_default_service_leaves_its_driver() {
+        let set = [("services.mobula.volume.size", "32MiB")];
+        let config = loaded("", &[], &set).unwrap();
+        let name = ServiceName::parse("mobula").unwrap();
+        assert_eq!(config.services[&name].driver, "loop");
+        assert!(loaded("services: {a: {}}\n", &[], &[]).is_err());
     }
 
     #[test]

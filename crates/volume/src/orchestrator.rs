@@ -165,6 +165,7 @@ impl Orchestrator {
         let create = self.complete(request)?;
         let Some(Origin::Volume(source)) = create.origin.clone() else {
             let _lock = self.driver.lock(create.name.as_str()).await;
+            self.refuse_a_twin(&create.name).await?;
             return self.created(self.driver.create(&create).await?);
         };
         if source == create.name {
@@ -175,10 +176,23 @@ impl Orchestrator {
             (source.clone().min(create.name.clone()), source.clone().max(create.name.clone()));
         let _first = self.driver.lock(first.as_str()).await;
         let _second = self.driver.lock(second.as_str()).await;
+        self.refuse_a_twin(&create.name).await?;
         let still = self.freeze(&source).await?;
         let created = self.driver.create(&create).await;
         still.end().await;
         self.created(created?)
+    }
+
+    /// A volume that vanished while it is in use here must not lend its mount to a new one of its
+    /// name.
+    async fn refuse_a_twin(&self, name: &VolumeName) -> Result<()> {
+        if self.ledger.find(name).is_none() || self.driver.find(name).await?.is_some() {
+            return Ok(());
+        }
+        Err(Error::failed_precondition(format!(
+            "a volume {name} was removed by somebody else while it is in use here; let go of it \
+             first (`mobula volume unmount --all {name}`)"
+        )))
     }
 
     fn created(&self, outcome: Outcome<Volume>) -> Result<Outcome<Volume>> {
@@ -246,10 +260,17 @@ impl Orchestrator {
 
     fn view(&self, volume: Volume) -> View {
         let entry = self.ledger.find(&volume.name);
-        let mounted = entry.as_ref().is_some_and(|entry| entry.state == State::Mounted);
-        let mountpoint = mounted.then(|| self.target(&volume.name));
-        let faults = self.faults.read().unwrap_or_else(PoisonError::into_inner);
-        let fault = faults.get(&volume.name).cloned();
+        let is_mounted = entry.as_ref().is_some_and(|entry| entry.state == State::Mounted);
+        let mut mountpoint = is_mounted.then(|| self.target(&volume.name));
+        let mut fault = {
+            let faults = self.faults.read().unwrap_or_else(PoisonError::into_inner);
+            faults.get(&volume.name).cloned()
+        };
+        // Asks the kernel's mount table only: a path that is no mount point is not given out.
+        if mountpoint.as_deref().is_some_and(|target| matches!(self.host.at(target), Ok(None))) {
+            mountpoint = None;
+            fault.get_or_insert_with(|| recovery::UNDONE.to_owned());
+        }
         View { volume, entry, mountpoint, fault }
     }
 
@@ -284,7 +305,7 @@ fn refuse_if_used(entry: &Entry) -> Result<()> {
     let count = entry.consumers.len();
     Err(Error::failed_precondition(format!(
         "volume {} is mounted by {count} {} ({}); stop them, or unmount it with `mobula volume \
-         unmount`",
+         unmount --all`",
         entry.name,
         if count == 1 { "user" } else { "users" },
         ids.join(", ")

@@ -165,9 +165,13 @@ fn prepare(
             uuid: *uuid,
             options: volume.parameters.mkfs_options.clone().unwrap_or_default(),
         })]),
+        Content::Foreign(what) if covers.is_some() => refuse(format!(
+            "holds {what}, no longer this volume's {fstype} file system; it is left untouched. \
+             Restore the device from a backup, or remove the volume"
+        )),
         Content::Foreign(what) => refuse(format!(
             "holds {what}, not this volume's {fstype} file system; it is left untouched. If the \
-             data is not needed, wipe the device by hand (wipefs -a) and try again"
+             data is not needed, overwrite the device with zeros by hand and try again"
         )),
         Content::Filesystem(found) if found.fstype != *fstype => refuse(format!(
             "holds a {} file system, but the volume is recorded as {fstype}; it is left untouched. \

@@ -85,6 +85,13 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
     Ok(free)
 }
 
+/// Whether a record of this path was ever set aside.
+#[must_use]
+pub fn was_set_aside(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    path.with_file_name(format!("{name}.unusable")).exists()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

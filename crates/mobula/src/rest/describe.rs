@@ -4,6 +4,7 @@ use crate::api::{
     ConsumerInfo, DriverInfo, MountInfo, OptionInfo, ServiceInfo, SnapshotInfo, VolumeInfo,
 };
 use crate::app::App;
+use std::collections::{BTreeMap, HashSet};
 use volume::driver::Spec;
 use volume::ledger::{Consumer, State};
 use volume::orchestrator::View;
@@ -34,6 +35,32 @@ pub(super) fn volume(service: &Orchestrator, view: View) -> VolumeInfo {
         }),
         details: volume.details,
     }
+}
+
+/// What is in use here, though its volume is gone: shown, so that it can be let go of.
+pub(super) fn vanished(service: &Orchestrator, known: &[VolumeInfo]) -> Vec<VolumeInfo> {
+    let names: HashSet<&str> = known.iter().map(|volume| volume.name.as_str()).collect();
+    let entries = service.in_use().into_iter();
+    let gone = entries.filter(|entry| !names.contains(entry.name.as_str()));
+    gone.map(|entry| VolumeInfo {
+        service: service.service().to_string(),
+        name: entry.name.to_string(),
+        id: entry.id.to_string(),
+        driver: service.spec().name.to_owned(),
+        status: "faulty".to_owned(),
+        size: None,
+        fs_type: None,
+        created: entry.consumers.iter().map(|consumer| consumer.since).min().unwrap_or_default(),
+        mountpoint: Some(service.target(&entry.name)),
+        device: entry.device.clone(),
+        consumers: entry.consumers.iter().map(consumer).collect(),
+        fault: Some("removed by somebody else while it is in use here".to_owned()),
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        origin: None,
+        details: BTreeMap::new(),
+    })
+    .collect()
 }
 
 fn status(view: &View) -> &'static str {

@@ -105,7 +105,11 @@ async fn list_one(
     let service = service?;
     let listed = service.list(page).await?;
     let volumes = listed.entries.into_iter().map(|view| describe::volume(&service, view));
-    Ok((volumes.collect(), listed.next))
+    let mut volumes: Vec<_> = volumes.collect();
+    if page.token.is_none() && listed.next.is_none() {
+        volumes.extend(describe::vanished(&service, &volumes));
+    }
+    Ok((volumes, listed.next))
 }
 
 /// Create a volume; the same request again changes nothing.
@@ -229,12 +233,17 @@ pub(super) async fn mount(State(app): State<Arc<App>>, place: Place, body: Body)
 pub(super) async fn unmount(State(app): State<Arc<App>>, place: Place, body: Body) -> Answer {
     let asked: MountVolume = decode(body).await?;
     let work = |service: Arc<Orchestrator>, name: VolumeName| async move {
-        service.get(&name).await?;
+        // One that was removed by somebody else while it is in use can still be let go of.
+        if !service.in_use().iter().any(|entry| entry.name == name) {
+            service.get(&name).await?;
+        }
         let outcome: Outcome = match asked.all {
             true => service.unmount_all(&name).await?,
             false => service.unmount(&name, &mount_id(asked.id)?).await?,
         };
-        let left = service.get(&name).await?.entry.map_or(0, |entry| entry.consumers.len());
+        let entries = service.in_use();
+        let left = entries.iter().find(|entry| entry.name == name);
+        let left = left.map_or(0, |entry| entry.consumers.len());
         let note = match left {
             0 => None,
             1 => Some("one other user has it mounted".to_owned()),

@@ -349,6 +349,76 @@ fn a_mount_whose_caller_gave_up_does_not_pin_the_volume() {
 }
 
 #[test]
+fn a_new_volume_never_gets_the_mount_of_one_that_was_removed_by_hand() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(LOOP);
+    let _agent = home.start();
+    home.create("a", json!({}));
+    std::fs::write(home.mount("a", "i").join("old"), "x").unwrap();
+    std::fs::remove_dir_all(home.volume_dir("a")).unwrap();
+    let (status, reason) = home.docker_err("Create", &json!({ "Name": "a" }));
+    assert!(status == 412 && reason.contains("unmount --all a"), "{status}: {reason}");
+    assert!(home.ok(&["volume", "ls"]).contains("faulty"));
+    home.ok(&["volume", "unmount", "--all", "a"]);
+    home.create("a", json!({}));
+    assert!(!home.mount("a", "j").join("old").exists());
+    home.unmount("a", "j");
+    home.assert_clean();
+}
+
+#[test]
+fn what_is_no_mount_point_is_not_given_out_by_lookups_either() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(LOOP);
+    let _agent = home.start();
+    home.create("a", json!({}));
+    run("umount", &[home.mount("a", "i").to_str().unwrap()]);
+    assert_eq!(home.docker_ok("Path", &json!({ "Name": "a" }))["Mountpoint"], "");
+    assert_eq!(home.docker_ok("Get", &json!({ "Name": "a" }))["Volume"]["Mountpoint"], "");
+    assert_eq!(home.fails(&["volume", "path", "a"]).0, 4);
+    home.unmount("a", "i");
+    home.assert_clean();
+}
+
+#[test]
+fn a_directory_that_never_was_a_volume_is_none() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(LOCAL);
+    let _agent = home.start();
+    std::fs::create_dir_all(home.volume_dir("project").join("data")).unwrap();
+    std::fs::write(home.volume_dir("project").join("main.c"), "kept").unwrap();
+    assert_eq!(names(&home), Vec::<String>::new());
+    let _ = home.docker("Remove", &json!({ "Name": "project" }));
+    assert!(home.volume_dir("project").join("main.c").exists());
+}
+
+#[test]
+fn a_full_run_directory_does_not_keep_a_volume_from_being_given_back() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let run_dir = home.path("run");
+    std::fs::create_dir_all(&run_dir).unwrap();
+    run("mount", &["-t", "tmpfs", "-o", "size=1m", "run", run_dir.to_str().unwrap()]);
+    home.configure(LOOP);
+    let _agent = home.start();
+    home.create("a", json!({}));
+    home.mount("a", "i");
+    let mut filler = File::create(run_dir.join("filler")).unwrap();
+    while filler.write_all(&[1; 512]).is_ok() {}
+    home.unmount("a", "i");
+    assert!(!home.is_mounted("a"));
+    home.assert_clean_but(&run_dir);
+}
+
+#[test]
 fn a_foreign_mount_is_not_adopted_by_a_start() {
     if !is_root() {
         return;

@@ -6,6 +6,7 @@ use crate::driver::{
 };
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit};
+use crate::record;
 use crate::shelf::{Record, Shelf};
 use crate::volume::{Create, Parameters, Volume};
 use async_trait::async_trait;
@@ -60,7 +61,9 @@ impl Record for Stored {
     }
 
     fn adopt(name: &str, dir: &Path, copied: Option<Self>) -> Result<Option<Self>> {
-        if !dir.join(DATA).is_dir() {
+        // Only what once was a volume: any directory may have one called `data` in it.
+        let was_one = copied.is_some() || record::was_set_aside(&dir.join(Self::FILE));
+        if !was_one || !dir.join(DATA).is_dir() {
             return Ok(None);
         }
         let Ok(name) = VolumeName::parse(name) else { return Ok(None) };

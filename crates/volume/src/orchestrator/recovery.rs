@@ -15,6 +15,8 @@ use std::sync::{Arc, PoisonError};
 /// How long a mount ID counts at least, even when its caller has gone: the container of a caller
 /// that was killed meanwhile may be about to mount.
 const GRACE_SECONDS: i64 = 30;
+/// The fault of a volume whose mount is gone.
+pub(super) const UNDONE: &str = "unmounted by somebody else; the next mount of it puts it back";
 /// How long recovery waits for volumes that hang.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -218,9 +220,7 @@ impl Orchestrator {
 
     async fn fault(&self, entry: &Entry, mount: Option<&Mount>) -> Option<String> {
         let Some(mount) = mount else {
-            return Some(
-                "unmounted by somebody else; the next mount of it puts it back".to_owned(),
-            );
+            return Some(UNDONE.to_owned());
         };
         if !mount.is_read_only() {
             return None;
