@@ -92,6 +92,11 @@ impl Orchestrator {
         consumer: Option<impl FnOnce() -> Consumer>,
     ) -> Result<()> {
         entry.state = State::Preparing;
+        if entry.device.is_some() {
+            // Attached anew, the device may have another name: what is mounted from here on is
+            // known by the volume's own device, not by what was shown before.
+            entry.shown = None;
+        }
         self.ledger.put(entry.clone())?;
         failpoint::hit("mount.preparing");
         match self.bring_up(volume, entry.kept).await {
