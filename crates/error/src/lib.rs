@@ -76,6 +76,12 @@ impl Error {
             }
             cause = error.source();
         }
+        // What strangers wrote, quoted somewhere on the way, must not reach a terminal or end a line.
+        if text.chars().any(char::is_control) {
+            let escape =
+                |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+            text = text.chars().map(escape).collect();
+        }
         text
     }
 

@@ -44,6 +44,18 @@ pub enum Copy {
     Sparse,
 }
 
+/// A descriptor of the socket at `path` that names it and nothing else (open(2), O_PATH); a link
+/// there is an error, and so is anything that is no socket.
+pub fn open_socket(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let socket = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    let mode = rustix::fs::fstat(&socket)?.st_mode;
+    if rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Socket {
+        return Ok(socket);
+    }
+    Err(io::Error::new(io::ErrorKind::ConnectionRefused, "it is no socket"))
+}
+
 /// Puts a file with mode 0600 and these contents at `path`: readers see the old file or the new
 /// one. After an error the old file is there (or, when only the last fsync failed, the new one).
 pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
@@ -254,7 +266,7 @@ pub fn copy_image(from: &Path, to: &Path) -> Result<Copy> {
     copied
 }
 
-fn clone_or_copy(source: &File, target: &File) -> io::Result<Copy> {
+pub(crate) fn clone_or_copy(source: &File, target: &File) -> io::Result<Copy> {
     match ioctl_ficlone(target, source) {
         Ok(()) => Ok(Copy::Reflink),
         Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => {

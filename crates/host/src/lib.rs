@@ -7,8 +7,11 @@
 //! Two implementations of the same traits: [`linux::Linux`] and, for tests of plans and faults,
 //! [`fake::Fake`].
 
+pub mod cgroup;
 pub mod command;
+pub mod credential;
 pub mod device;
+pub mod exec;
 pub mod failpoint;
 pub mod fake;
 pub mod file;
@@ -18,8 +21,13 @@ pub mod lock;
 pub mod loopdev;
 pub mod mount;
 pub mod mountinfo;
+pub mod node;
 pub mod process;
+pub mod reaper;
+pub mod record;
+pub mod root;
 pub mod sandbox;
+pub mod watch;
 
 use error::Result;
 use std::path::{Path, PathBuf};

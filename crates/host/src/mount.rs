@@ -1,11 +1,16 @@
 //! Mounting and unmounting with the new mount API (fsopen(2), fsmount(2), move_mount(2),
 //! open_tree(2), mount_setattr(2)), so that a volume appears at its target complete or not at all.
 
+mod below;
 mod context;
+mod inside;
 mod options;
+pub mod overlay;
 mod place;
 mod subdirectory;
 
+pub use below::{below, unmount_below};
+pub use inside::{Inside, clean_destination, mount_inside};
 pub(crate) use place::{attach, clone_tree, open_source};
 pub(crate) use place::{is_closed_point, make, make_directory, own_shared, remove_point};
 

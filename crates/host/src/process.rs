@@ -35,6 +35,15 @@ impl Identity {
         }
     }
 
+    /// A child that was not waited for yet, even a zombie: nobody else can have its PID.
+    pub fn of_child(pid: i32) -> Result<Self> {
+        let path = format!("/proc/{pid}/stat");
+        let stat = std::fs::read(&path).doing(|| format!("read {path}"))?;
+        let (_, start_time) =
+            parse_stat(&stat).ok_or_else(|| Error::internal(format!("{path} is malformed")))?;
+        Ok(Self { pid, start_time })
+    }
+
     /// The calling process.
     pub fn own() -> Result<Self> {
         let pid = std::process::id().cast_signed();
@@ -54,6 +63,48 @@ fn parse_stat(stat: &[u8]) -> Option<(u8, u64)> {
     let mut fields = str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
     Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// What a process is doing and costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its parent.
+    pub parent: i32,
+    /// Effective user ID.
+    pub uid: u32,
+    /// Resident memory in bytes.
+    pub memory: u64,
+    /// Processor time used, in milliseconds.
+    pub cpu: u64,
+    /// The command line; the name in brackets when there is none.
+    pub command: String,
+}
+
+/// Describes process `pid`; `None` when it has ended.
+#[must_use]
+pub fn describe(pid: i32) -> Option<Description> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields: Vec<_> = str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    Some(Description {
+        parent: fields.get(1)?.parse().ok()?,
+        uid: uids.split_ascii_whitespace().nth(1)?.parse().ok()?,
+        memory: number(21)? * rustix::param::page_size() as u64,
+        cpu: (number(11)? + number(12)?) * 1000 / rustix::param::clock_ticks_per_second(),
+        command: command_line(pid),
+    })
+}
+
+fn command_line(pid: i32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    match words.join(" ").trim_end() {
+        "" => format!("[{}]", name(pid)),
+        line => line.to_owned(),
+    }
 }
 
 /// The process that connected to the UNIX socket `fd` (unix(7), SO_PEERCRED).
@@ -140,6 +191,13 @@ pub fn other_users(mount: &Mount) -> Result<Vec<User>> {
     Ok(users)
 }
 
+/// Whether `pid` lives in the mount namespace of `other`; `false` when one of them is gone.
+#[must_use]
+pub fn shares_mounts_with(pid: i32, other: Option<i32>) -> bool {
+    let namespace = other.and_then(namespace_of);
+    namespace.is_some() && namespace == namespace_of(pid)
+}
+
 fn namespace_of(pid: i32) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }
@@ -213,6 +271,14 @@ mod tests {
         let own = Identity::own().expect("readable");
         assert!(own.is_alive());
         assert!(!Identity { start_time: own.start_time + 1, ..own }.is_alive());
+    }
+
+    #[test]
+    fn a_process_is_described_by_its_command_line() {
+        let own = describe(std::process::id().cast_signed()).expect("alive");
+        assert_eq!(own.parent, std::os::unix::process::parent_id().cast_signed());
+        assert!(own.memory > 0 && own.command.contains("host"), "{own:?}");
+        assert_eq!(describe(i32::MAX), None);
     }
 
     #[test]

@@ -10,11 +10,11 @@
 //! A volume is unmounted when its last caller's ID is gone, not when a counter says so.
 
 use crate::name::{ServiceName, VolumeId, VolumeName};
-use crate::record::{self, Read};
 use error::{IoContext, Result};
 use host::Mount;
 use host::file::{self, Durability};
 use host::process::Identity;
+use host::record::{self, Read};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -12,7 +12,6 @@ pub mod name;
 pub mod options;
 pub mod orchestrator;
 pub mod plan;
-pub mod record;
 pub mod shelf;
 pub mod size;
 pub mod volume;

@@ -8,10 +8,10 @@
 //!
 //! Whatever starts with a dot was never acknowledged or is already deleted, and is swept away.
 
-use crate::record::{self, Read};
 use error::{Error, IoContext, Kind, Result};
 use host::failpoint;
 use host::file::{self, Durability};
+use host::record::{self, Read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

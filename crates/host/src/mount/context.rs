@@ -26,14 +26,14 @@ pub(super) fn mount(fstype: &str, source: &OsStr, options: &Options) -> Result<O
 }
 
 /// A file system context: what fsopen(2) gives.
-struct Context {
+pub(super) struct Context {
     fd: OwnedFd,
     /// `mount ext4 from /dev/vdb`, for messages.
     doing: String,
 }
 
 impl Context {
-    fn open(fstype: &str, source: &OsStr) -> Result<Self> {
+    pub(super) fn open(fstype: &str, source: &OsStr) -> Result<Self> {
         let doing = format!("mount {fstype} from {}", source.display());
         match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
             Ok(fd) => Ok(Self { fd, doing }),
@@ -44,7 +44,7 @@ impl Context {
         }
     }
 
-    fn set(&self, key: &str, value: Option<&OsStr>) -> Result<()> {
+    pub(super) fn set(&self, key: &str, value: Option<&OsStr>) -> Result<()> {
         let result = match value {
             Some(value) => fsconfig_set_string(&self.fd, key, value),
             None => fsconfig_set_flag(&self.fd, key),
@@ -55,7 +55,7 @@ impl Context {
         })
     }
 
-    fn mount(&self, attributes: u64) -> Result<OwnedFd> {
+    pub(super) fn mount(&self, attributes: u64) -> Result<OwnedFd> {
         fsconfig_create(&self.fd).map_err(|errno| self.fail(errno))?;
         let attributes = MountAttrFlags::from_bits_retain(attributes as _);
         fsmount(&self.fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes)

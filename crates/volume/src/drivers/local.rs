@@ -6,11 +6,11 @@ use crate::driver::{
 };
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit};
-use crate::record;
 use crate::shelf::{Record, Shelf};
 use crate::volume::{Create, Parameters, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
+use host::record;
 use host::{Outcome, file};
 use jiff::Timestamp;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Records on disk: JSON with a format version, written atomically, set aside when unreadable.
 
+use crate::file::{self, Durability};
 use error::{Error, IoContext, Result};
-use host::file::{self, Durability};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
