@@ -1,0 +1,294 @@
+//! Plugins as volume drivers, the volumes of all of them, and what published sockets answer.
+
+use super::slot::Slot;
+use super::{Engine, Published, State, blocking, locked, names, outlive};
+use crate::bridge::{self, Answer};
+use crate::config::Mount;
+use crate::discovery::Legacy;
+use crate::id::PluginId;
+use crate::rpc::{Address, Client};
+use crate::runtime::Instance;
+use crate::scope::Scope;
+use crate::settings::Settings;
+use crate::volumes::{Create, Driver, Drivers, Filter, Volume};
+use error::{Error, Kind, Result};
+use futures_util::future::{BoxFuture, join_all};
+use host::process::Identity;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long a call waits for a plugin that is being (re)started.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a call that only looks may take.
+const SHORT: Duration = Duration::from_secs(60);
+/// How long a legacy plugin may take to say what it implements.
+const ACTIVATION: Duration = Duration::from_secs(5);
+
+/// What legacy plugins said they implement, by name and address.
+pub(super) type Activated = BTreeMap<String, (Address, Vec<String>)>;
+
+impl Engine {
+    /// Volumes over all plugins.
+    pub async fn volumes(&self, filter: &Filter) -> Result<(Vec<Volume>, Vec<String>)> {
+        self.volumes.list(self, &self.ledger, filter).await
+    }
+
+    /// One volume.
+    pub async fn volume(&self, name: &str) -> Result<Volume> {
+        self.volumes.get(self, name).await
+    }
+
+    /// Makes a volume.
+    pub async fn create_volume(self: &Arc<Self>, wish: Create) -> Result<Volume> {
+        let engine = Arc::clone(self);
+        outlive(async move {
+            let volume = engine.volumes.create(&*engine, wish).await?;
+            let attributes = [("driver", volume.driver.as_str())];
+            engine.events.publish("volume", "create", &volume.name, &attributes);
+            Ok(volume)
+        })
+        .await
+    }
+
+    /// Removes a volume; in use → `FailedPrecondition`.
+    pub async fn remove_volume(self: &Arc<Self>, name: &str, force: bool) -> Result<()> {
+        let (engine, name) = (Arc::clone(self), name.to_owned());
+        outlive(async move {
+            engine.refuse_used_volume(&name).await?;
+            let driver = engine.volumes.recorded_driver(&name).unwrap_or_default();
+            engine.volumes.remove(&*engine, &name, force).await?;
+            engine.events.publish("volume", "destroy", &name, &[("driver", &driver)]);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn refuse_used_volume(&self, name: &str) -> Result<()> {
+        let (ledger, ids) = (Arc::clone(&self.ledger), self.ids());
+        let volume = name.to_owned();
+        let users = blocking(move || {
+            let mut users = Vec::new();
+            for id in ids {
+                users.extend(ledger.users(&id, &volume)?);
+            }
+            Ok(users)
+        });
+        let users: Vec<_> = users.await?.into_iter().map(|holder| holder.id).collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        Err(Error::failed_precondition(format!(
+            "remove {name}: volume is in use - [{}]",
+            users.join(", ")
+        )))
+    }
+
+    /// The sockets that should be there now: plugin name (as a driver) and path; changes are told
+    /// by the watch. The front end binds them and hands every request to
+    /// [`answer`](Self::answer).
+    pub fn published(&self) -> watch::Receiver<Arc<Vec<Published>>> {
+        self.published.subscribe()
+    }
+
+    /// Answers a request that came in at a published socket.
+    pub async fn answer(
+        &self,
+        plugin: &PluginId,
+        method: &str,
+        body: &[u8],
+        caller: Option<Identity>,
+    ) -> Answer {
+        let Some(slot) = self.find_id(plugin) else {
+            return Answer::failure(&names::missing(plugin.as_str()));
+        };
+        if method == "Plugin.Activate" {
+            return bridge::activation(&types(&slot));
+        }
+        match self.driver_of(&slot).await {
+            Ok(driver) => bridge::answer(&driver, &self.ledger, method, body, caller).await,
+            Err(error) => Answer::failure(&error),
+        }
+    }
+
+    /// The text of a Podman drop-in for the published volume plugins.
+    pub fn podman_configuration(&self) -> Result<String> {
+        let published = self.published.borrow().clone();
+        let plugins: Vec<_> = published
+            .iter()
+            .filter(|published| {
+                let slot = self.find_id(&published.plugin);
+                slot.is_some_and(|slot| is_volume_driver(&slot))
+            })
+            .map(|published| (published.name.clone(), published.path.clone()))
+            .collect();
+        bridge::podman_configuration(&plugins)
+    }
+
+    /// Tells the front end which sockets to serve.
+    pub(super) fn refresh_published(&self) {
+        // One at a time: an older list must not come after a newer one.
+        let _alone = locked(&self.publishing);
+        let published: Vec<_> = self
+            .slots()
+            .iter()
+            .map(|slot| slot.record())
+            .filter(|record| record.enabled)
+            .filter(|record| record.choices.publish.unwrap_or(self.options.publish))
+            .map(|record| {
+                let name = record.name.strip_suffix(":latest").unwrap_or(&record.name).to_owned();
+                let path = self.options.home.sockets.join(format!("{name}.sock"));
+                Published { plugin: record.id.clone(), name, path }
+            })
+            .collect();
+        self.sockets.note(published.iter().map(|published| published.path.clone()));
+        self.published.send_if_modified(|now| {
+            let changed = **now != published;
+            *now = Arc::new(published);
+            changed
+        });
+    }
+
+    /// The running instance of a plugin.
+    pub(super) fn running(&self, name: &str) -> Result<Arc<Instance>> {
+        let slot = self.slot(name)?;
+        slot.now().instance.ok_or_else(|| {
+            Error::failed_precondition(format!("plugin {} does not run; enable it", slot.name()))
+        })
+    }
+
+    /// A managed plugin as a driver; waits for one that is being started.
+    async fn driver_of(&self, slot: &Arc<Slot>) -> Result<Driver> {
+        let mut status = slot.status.subscribe();
+        let name = slot.name();
+        let runs =
+            status.wait_for(|status| status.state == State::Running || !slot.record().enabled);
+        match tokio::time::timeout(PATIENCE, runs).await {
+            Ok(Ok(_)) if slot.record().enabled => {}
+            Ok(_) => {
+                return Err(Error::failed_precondition(format!(
+                    "plugin {name} found but disabled"
+                )));
+            }
+            Err(_) => {
+                let problem = slot.now().problem.unwrap_or_else(|| "it is starting".to_owned());
+                return Err(Error::unavailable(format!("plugin {name} does not run: {problem}")));
+            }
+        }
+        let installed = slot.installed();
+        let (record, config) = (&installed.record, installed.config()?);
+        let settings = Settings::shown(&config, &record.overrides);
+        Ok(Driver {
+            name,
+            id: Some(record.id.clone()),
+            client: Client {
+                address: Address::Own(slot.home.sockets().join(&config.interface.socket)),
+            },
+            scope: Scope::Managed {
+                propagated: (PathBuf::from(&config.propagated_mount), slot.home.propagated()),
+                binds: binds(&settings),
+            },
+            pid: slot.now().instance.map(|instance| instance.pid()),
+            long: Duration::from_secs(record.choices.call_timeout),
+            short: SHORT,
+        })
+    }
+
+    async fn legacy_driver(&self, legacy: &Legacy) -> Result<Driver> {
+        let client = Client { address: legacy.address.clone() };
+        let known = self.known_implements(&legacy.name);
+        let implements = match known {
+            Some(implements) => implements,
+            None => {
+                let implements = client.activate(ACTIVATION).await?;
+                let entry = (legacy.address.clone(), implements.clone());
+                locked(&self.activated).insert(legacy.name.clone(), entry);
+                implements
+            }
+        };
+        if !implements.iter().any(|interface| interface == "VolumeDriver") {
+            return Err(Error::failed_precondition(format!(
+                "legacy plugin {} is no volume driver, it implements {}",
+                legacy.name,
+                implements.join(", ")
+            )));
+        }
+        Ok(Driver {
+            name: legacy.name.clone(),
+            id: None,
+            client,
+            scope: Scope::Host,
+            pid: None,
+            long: Duration::from_secs(120),
+            short: SHORT,
+        })
+    }
+
+    /// What a legacy plugin said it implements, if it was asked already.
+    pub(super) fn known_implements(&self, name: &str) -> Option<Vec<String>> {
+        locked(&self.activated).get(name).map(|(_, implements)| implements.clone())
+    }
+}
+
+impl Drivers for Engine {
+    fn driver<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Arc<Driver>>> {
+        Box::pin(async move {
+            match self.slot(name) {
+                Ok(slot) if is_volume_driver(&slot) => self.driver_of(&slot).await.map(Arc::new),
+                Ok(slot) => Err(Error::failed_precondition(format!(
+                    "plugin {} is no volume driver, its types are {}",
+                    slot.name(),
+                    types(&slot).join(", ")
+                ))),
+                Err(error) if error.kind() == Kind::NotFound => {
+                    match self.legacy_plugin(name).await? {
+                        Some(legacy) => self.legacy_driver(&legacy).await.map(Arc::new),
+                        None => Err(error),
+                    }
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn drivers(&self) -> BoxFuture<'_, Vec<Arc<Driver>>> {
+        Box::pin(async move {
+            let slots: Vec<_> = self
+                .slots()
+                .into_iter()
+                .filter(|slot| slot.now().state == State::Running && is_volume_driver(slot))
+                .collect();
+            let managed = join_all(slots.iter().map(|slot| self.driver_of(slot))).await;
+            let found = self.legacy_plugins().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "look for legacy plugins");
+                Vec::new()
+            });
+            let legacy = join_all(found.iter().map(|legacy| self.legacy_driver(legacy))).await;
+            managed.into_iter().chain(legacy).filter_map(Result::ok).map(Arc::new).collect()
+        })
+    }
+}
+
+/// Directories of the host that the plugin was given: inside, and on the host.
+fn binds(settings: &Settings) -> Vec<(PathBuf, PathBuf)> {
+    let is_bind = |mount: &&Mount| {
+        mount.kind == "bind"
+            || mount.options.iter().any(|option| matches!(option.as_str(), "bind" | "rbind"))
+    };
+    let paths = |mount: &Mount| {
+        let source = mount.source.as_deref().filter(|source| source.starts_with('/'))?;
+        Some((PathBuf::from(&mount.destination), PathBuf::from(source)))
+    };
+    settings.mounts.iter().filter(is_bind).filter_map(paths).collect()
+}
+
+fn types(slot: &Slot) -> Vec<String> {
+    let config = slot.installed().config_or_empty();
+    config.interface.types.iter().map(ToString::to_string).collect()
+}
+
+fn is_volume_driver(slot: &Slot) -> bool {
+    slot.installed().config_or_empty().has_capability("volumedriver")
+}

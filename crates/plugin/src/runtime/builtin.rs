@@ -1,0 +1,192 @@
+//! Containers made by libcontainer. Its errors lose their causes between its processes, so what it
+//! logs on the way goes to a file, which becomes part of the error.
+
+use super::complaints;
+use super::containers::{Containers, EXEC_LOG};
+use super::mounts;
+use super::records::Files;
+use crate::id::PluginId;
+use error::{Error, IoContext, Result};
+use libcontainer::container::Container;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::error::LibcontainerError;
+use libcontainer::seccomp::{SeccompError, initialize_seccomp};
+use libcontainer::syscall::syscall::SyscallType;
+use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::path::Path;
+use std::rc::Rc;
+
+/// One container of libcontainer's.
+pub(super) struct BuiltIn {
+    id: PluginId,
+    files: Files,
+    /// Closed by the execution of the program; says why when that fails.
+    execution: Option<PipeReader>,
+}
+
+impl BuiltIn {
+    pub(super) fn new(id: &PluginId, files: &Files) -> Self {
+        Self { id: id.clone(), files: files.clone(), execution: None }
+    }
+
+    fn builder(&self, executor: Execute) -> Result<ContainerBuilder> {
+        let null = File::open("/dev/null").doing(|| "open /dev/null")?;
+        ContainerBuilder::new(self.id.to_string(), SyscallType::Linux)
+            .with_executor(executor)
+            .with_stdin(null)
+            .with_root_path(self.files.containers())
+            .map_err(|error| self.failure("prepare the container", &error))
+    }
+
+    fn failure(&self, what: &str, error: &LibcontainerError) -> Error {
+        failure(what, error, &self.files.runtime_log())
+    }
+
+    /// Of a hook libcontainer knows no more than that it failed.
+    fn creation_failure(&self, error: &LibcontainerError) -> Error {
+        match self.files.failure(mounts::FAILURE) {
+            Ok(Some(reason)) => reason,
+            _ => self.failure("create the container", error),
+        }
+    }
+
+    /// The plugin's system call filter.
+    fn seccomp(&self) -> Result<Option<LinuxSeccomp>> {
+        let config = self.files.bundle().join("config.json");
+        let reading = |error| Error::internal(format!("read {}", config.display())).because(error);
+        let spec = Spec::load(&config).map_err(reading)?;
+        Ok(spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()))
+    }
+}
+
+/// The error with its causes and what was logged.
+fn failure(what: &str, error: &LibcontainerError, log: &Path) -> Error {
+    let mut text = format!("{what}: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    complaints::add(Error::internal(text), log)
+}
+
+impl Containers for BuiltIn {
+    fn create(&mut self) -> Result<()> {
+        complaints::record(&self.files.runtime_log())?;
+        let (read, write) = std::io::pipe().doing(|| "make a pipe")?;
+        let executor = Execute { failure: Rc::new(write), command: None };
+        self.builder(executor)?
+            .with_pid_file(Some(self.files.pid()))
+            .map_err(|error| self.failure("prepare the container", &error))?
+            .as_init(self.files.bundle())
+            .with_systemd(false)
+            .with_detach(true)
+            .build()
+            .map_err(|error| self.creation_failure(&error))?;
+        self.execution = Some(read);
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let directory = self.files.containers().join(self.id.as_str());
+        Container::load(directory)
+            .and_then(|mut container| container.start())
+            .map_err(|error| self.failure("start the container", &error))?;
+        let mut said = String::new();
+        if let Some(mut execution) = self.execution.take() {
+            execution.read_to_string(&mut said).doing(|| "wait for the plugin's program")?;
+        }
+        if said.is_empty() { Ok(()) } else { Err(Error::failed_precondition(said)) }
+    }
+
+    fn exec(&mut self, process: &Path) -> Result<i32> {
+        let log = process.with_extension(EXEC_LOG);
+        complaints::record(&log)?;
+        let (mut read, write) = std::io::pipe().doing(|| "make a pipe")?;
+        let command = Some(Confined { seccomp: self.seccomp()? });
+        let executor = Execute { failure: Rc::new(write), command };
+        let built = self
+            .builder(executor)?
+            .as_tenant()
+            .with_process(Some(process))
+            .with_detach(true)
+            .build();
+        let mut said = String::new();
+        read.read_to_string(&mut said).doing(|| "wait for a command in the plugin")?;
+        match built {
+            _ if !said.is_empty() => Err(Error::failed_precondition(said)),
+            Ok(pid) => Ok(host::reaper::wait_for(pid.as_raw())?.shell_code()),
+            Err(error) => Err(failure("run a command in the plugin", &error, &log)),
+        }
+    }
+
+    fn delete(&mut self) -> Result<()> {
+        // Its state is only files: the processes and the control group are ended by who calls.
+        host::file::remove_tree(&self.files.containers()).map(drop)
+    }
+}
+
+/// The last step of the container's process: becoming the program. Unlike libcontainer's own it
+/// needs no PATH for absolute names, resets signals, and tells what went wrong.
+#[derive(Clone)]
+struct Execute {
+    failure: Rc<PipeWriter>,
+    /// Set for a further command in the plugin.
+    command: Option<Confined>,
+}
+
+/// What libcontainer leaves out for further commands.
+#[derive(Clone)]
+struct Confined {
+    seccomp: Option<LinuxSeccomp>,
+}
+
+impl Confined {
+    fn apply(&self) -> Result<(), SeccompError> {
+        let _ = host::reaper::end_with_parent();
+        self.seccomp.as_ref().map_or(Ok(()), |filter| initialize_seccomp(filter).map(drop))
+    }
+}
+
+impl Execute {
+    fn fail(&self, text: String) -> ExecutorError {
+        let _ = (&*self.failure).write_all(text.as_bytes());
+        ExecutorError::Other(text)
+    }
+}
+
+impl Executor for Execute {
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let process = spec.process().as_ref();
+        let args = process.and_then(|process| process.args().clone()).unwrap_or_default();
+        let program = args.first().ok_or(ExecutorError::InvalidArg)?;
+        if let Some(Err(error)) = self.command.as_ref().map(Confined::apply) {
+            return Err(self.fail(format!("can't restrict the plugin's system calls: {error}")));
+        }
+        let error = host::exec::replace(program, &args);
+        let text = format!("{program} can't be executed in the plugin: {error}{}", hint(&error));
+        Err(self.fail(text))
+    }
+
+    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
+        Ok(())
+    }
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "; neither it nor the loader or interpreter that it names may be missing there"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; its user must be allowed to execute it, and its mount must not be noexec"
+        }
+        _ => "",
+    }
+}

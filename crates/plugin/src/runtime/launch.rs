@@ -1,0 +1,141 @@
+//! The engine's side of a start: checks, the bundle, the shim, its answer.
+
+use super::records::{Files, Order, encode};
+use super::shim::Answer;
+use super::{Instance, Launch, PATIENCE, Runtime, clean, entrypoint, mounts};
+use error::{Error, IoContext, Result};
+use host::exec::{OWN, Program, Streams};
+use host::file::{Durability, make_dir, write_atomic};
+use host::reaper::{Handle, kill_group_of_child, reap_one};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use std::ffi::OsStr;
+use std::io::{PipeReader, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a start may take: a runtime that waits for a hanging mount would take for ever.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// The longest answer of a shim, in bytes.
+const ANSWER: u64 = 64 << 10;
+
+pub(super) fn run(launch: &Launch) -> Result<Instance> {
+    check(&launch.spec)?;
+    entrypoint::check(&launch.spec)?;
+    if Instance::find(&launch.run)?.is_some() {
+        let text = format!("plugin {} is running already; stop it first", launch.id);
+        return Err(Error::failed_precondition(text));
+    }
+    Instance::clean(&launch.run, &launch.id, &launch.runtime)?;
+    let files = Files::new(&launch.run);
+    start(launch, &files).inspect_err(|_| {
+        if let Err(error) = Instance::clean(&launch.run, &launch.id, &launch.runtime) {
+            tracing::warn!(error = %error.chain(), "a plugin that did not start left something");
+        }
+    })
+}
+
+/// Refuses what would harm the machine, or can't work.
+fn check(spec: &Spec) -> Result<()> {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let is_mount = |typ| typ == LinuxNamespaceType::Mount;
+    if !namespaces.unwrap_or_default().iter().any(|namespace| is_mount(namespace.typ())) {
+        // libcontainer would change the propagation of the machine's own mounts.
+        return Err(Error::invalid_argument("a plugin's spec must have a mount namespace"));
+    }
+    if spec.root().as_ref().is_none_or(|root| root.path().is_relative()) {
+        return Err(Error::invalid_argument("a plugin's spec must have an absolute root path"));
+    }
+    let terminal = spec.process().as_ref().and_then(Process::terminal);
+    if terminal == Some(true) {
+        return Err(Error::invalid_argument("a plugin can't have a terminal"));
+    }
+    Ok(())
+}
+
+fn start(launch: &Launch, files: &Files) -> Result<Instance> {
+    let order = write(launch, files)?;
+    let program = Program::protect(launch.shim.as_deref().unwrap_or(Path::new(OWN)))?;
+    let (answer, write) = std::io::pipe().doing(|| "make a pipe")?;
+    let streams = Streams { output: Some(write.into()), ..Streams::default() };
+    let args = [OsStr::new("__shim"), files.run().as_os_str()];
+    let child = program.spawn(&args, streams)?;
+    let shim = Handle::of_child(child.id().cast_signed())?;
+    match read(answer) {
+        Ok(Answer::Started { init, .. }) => {
+            let handle = Handle::open(init)?;
+            Ok(Instance::new(files.clone(), order, shim, init, handle))
+        }
+        Ok(Answer::Failed(failure)) => {
+            end(&shim)?;
+            Err(failure.into())
+        }
+        Err(error) => {
+            end(&shim)?;
+            Err(error)
+        }
+    }
+}
+
+/// Lets a shim that failed end, and reaps it.
+fn end(shim: &Handle) -> Result<()> {
+    if !shim.wait(Instant::now() + PATIENCE)? {
+        kill_group_of_child(shim)?;
+        shim.kill()?;
+        shim.wait(Instant::now() + PATIENCE)?;
+    }
+    // What a killed shim had started may be at work.
+    kill_group_of_child(shim)?;
+    reap_one(shim.identity().pid);
+    Ok(())
+}
+
+/// The bundle and the order.
+fn write(launch: &Launch, files: &Files) -> Result<Order> {
+    let mut spec = launch.spec.clone();
+    let named = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+    let cgroup = named.unwrap_or_else(|| clean::default_cgroup(&launch.id));
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_cgroups_path(Some(cgroup.clone()));
+    }
+    let order = Order {
+        id: launch.id.clone(),
+        runtime: launch.runtime.clone(),
+        shim: launch.shim.clone(),
+        log: launch.log.clone(),
+        log_limits: launch.log_limits,
+        cgroup,
+        uid: spec.process().as_ref().map_or(0, |process| process.user().uid()),
+    };
+    for directory in [files.run().to_owned(), files.bundle(), files.containers()] {
+        make_dir(&directory, 0o700)?;
+    }
+    if launch.runtime == Runtime::BuiltIn {
+        files.write_mounts(&mounts::split(&mut spec, files.run())?)?;
+    }
+    let config = files.bundle().join("config.json");
+    write_atomic(&config, &encode(&spec)?, Durability::Volatile)?;
+    files.write_order(&order)?;
+    Ok(order)
+}
+
+/// The shim's answer: one line of JSON, and the end.
+fn read(answer: PipeReader) -> Result<Answer> {
+    let until = Instant::now() + DEADLINE;
+    let mut answer = answer.take(ANSWER);
+    let mut said = Vec::new();
+    loop {
+        if !host::watch::readable(&[answer.get_ref()], Some(until))?[0] {
+            let seconds = DEADLINE.as_secs();
+            let text = format!("the plugin's container was not made within {seconds} s");
+            return Err(Error::deadline_exceeded(text));
+        }
+        let mut buffer = [0; 4 << 10];
+        match answer.read(&mut buffer).doing(|| "read the shim's answer")? {
+            0 => break,
+            count => said.extend_from_slice(&buffer[..count]),
+        }
+    }
+    serde_json::from_slice(&said).map_err(|error| {
+        Error::internal("the plugin's shim ended before it had started the plugin").because(error)
+    })
+}
