@@ -7,7 +7,7 @@
 //!
 //! Mounts stay when it ends: containers go on, and the next agent takes them over.
 
-mod logging;
+pub(crate) mod logging;
 mod modules;
 
 use crate::app::App;
@@ -22,7 +22,7 @@ use modules::Modules;
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -52,6 +52,8 @@ pub async fn run(paths: Paths, load: impl Fn() -> Result<Config>) -> Result<()> 
     // Last: whoever finds this one finds them all.
     let control = Bound::bind(&Listen::Unix(paths.socket()), None, &mut inherited).await?;
     // Clients may connect from here on; they are answered as soon as the services are open.
+    // Before anybody is told: whoever hears that it listens may end it at once.
+    let mut signals = Signals::listen()?;
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(version = crate::VERSION, socket = %paths.socket().display(), "agent listens");
     app.configure(&config).await;
@@ -60,7 +62,7 @@ pub async fn run(paths: Paths, load: impl Fn() -> Result<Config>) -> Result<()> 
     modules.serve();
     let keeper = tokio::spawn(look_after(Arc::clone(&app)));
 
-    wait_for_end(&app, &logging, &mut modules, load).await?;
+    wait_for_end(&app, &logging, &mut modules, &mut signals, load).await?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
@@ -80,21 +82,36 @@ async fn look_after(app: Arc<App>) {
     }
 }
 
+/// What the agent is told by signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).doing(|| "listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
 async fn wait_for_end(
     app: &Arc<App>,
     logging: &logging::Handle,
     modules: &mut Modules,
+    signals: &mut Signals,
     load: impl Fn() -> Result<Config>,
 ) -> Result<()> {
-    let listen = |kind| signal(kind).doing(|| "listen for signals");
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => {
                 let _ = sd_notify::notify(&[NotifyState::Reloading]);
                 match load() {
                     Ok(config) => reload(app, logging, modules, &config).await,

@@ -1,6 +1,7 @@
 //! Configuration: a YAML file, overridden by the environment, overridden by flags. Typed; a key that
 //! does not exist is refused with the one that was probably meant.
 
+mod engine;
 mod keys;
 
 use crate::listen::Listen;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use volume::{OptionSpec, ServiceName, drivers};
 
+pub use engine::Engine;
 pub use keys::ENVIRONMENT_PREFIX;
 
 /// The whole configuration.
@@ -26,6 +28,9 @@ pub struct Config {
     /// Docker volume plugins, by the name that Docker knows them by.
     #[serde(default)]
     pub docker: BTreeMap<ServiceName, Module>,
+    /// The plugin engine.
+    #[serde(default, skip_serializing_if = "Engine::is_default")]
+    pub engine: Engine,
 }
 
 /// What is logged, on standard error.
@@ -123,8 +128,7 @@ pub struct Tls {
 impl Default for Config {
     /// Without any file: driver `loop`, served to Docker as `mobula`.
     fn default() -> Self {
-        let mut config =
-            Self { log: Log::default(), services: BTreeMap::new(), docker: BTreeMap::new() };
+        let mut config = Self::empty();
         config.complete();
         config
     }
@@ -206,7 +210,12 @@ pub fn parse(text: &str) -> Result<Config> {
 
 impl Config {
     fn empty() -> Self {
-        Self { log: Log::default(), services: BTreeMap::new(), docker: BTreeMap::new() }
+        Self {
+            log: Log::default(),
+            services: BTreeMap::new(),
+            docker: BTreeMap::new(),
+            engine: Engine::default(),
+        }
     }
 
     /// Fills in what follows from what is said: a service when there is none, and for services
@@ -242,6 +251,7 @@ impl Config {
             )));
         }
         self.check_services()?;
+        self.engine.check()?;
         for (name, module) in &self.docker {
             let service = module.service.as_ref().unwrap_or(name);
             if !self.services.contains_key(service) {

@@ -2,6 +2,8 @@
 //! namespace, a private home, a real agent, real volumes, tiny real containers; every step is
 //! checked and timed.
 
+mod plugins;
+
 use crate::client::Client;
 use crate::config::Config;
 use crate::paths::Paths;
@@ -46,6 +48,7 @@ fn tempdir() -> Result<PathBuf> {
 
 /// Removes the home, after a failure also with what is still mounted in it.
 fn remove(home: &Path) -> Result<()> {
+    plugins::end(home)?;
     let machine = Linux::default();
     let mut mounts = machine.table()?;
     mounts.retain(|mount| mount.target.starts_with(home));
@@ -90,6 +93,7 @@ impl Demo {
         self.grow()?;
         self.go_back()?;
         self.leave_nothing()?;
+        self.run_as_a_plugin()?;
         say(&format!("every check held; {} ms in all\n", began.elapsed().as_millis()));
         Ok(())
     }
@@ -216,15 +220,21 @@ impl Demo {
     }
 
     fn start(&mut self) -> Result<()> {
+        let socket = self.plugin.clone();
+        self.start_as("start", &socket)
+    }
+
+    /// Starts this program as a server that listens on `socket`.
+    fn start_as(&mut self, command: &str, socket: &Path) -> Result<()> {
         let home = [("MOBULA_HOME", self.paths.home().as_os_str())];
-        let mut agent = Background::start(&["start"], &home, &self.log)?;
+        let mut agent = Background::start(&[command], &home, &self.log)?;
         let until = Instant::now() + PATIENCE;
-        while std::os::unix::net::UnixStream::connect(&self.plugin).is_err() {
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
             if let Some(code) = agent.ended()? {
-                return Err(Error::internal(format!("the agent ended with code {code}")));
+                return Err(Error::internal(format!("mobula {command} ended with code {code}")));
             }
             if Instant::now() > until {
-                return Err(Error::deadline_exceeded("the agent does not listen"));
+                return Err(Error::deadline_exceeded(format!("mobula {command} does not listen")));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -281,13 +291,18 @@ impl Demo {
 
     /// Runs this program in a container of its own that has the volume at `/data`.
     fn container(&self, volume: &str, args: &[&str]) -> Result<String> {
+        self.contain(&self.target(volume), args)
+    }
+
+    /// The same with any directory of the host at `/data`.
+    fn contain(&self, directory: &Path, args: &[&str]) -> Result<String> {
         let binary = std::env::current_exe().doing(|| "find this program")?;
         let mut arguments = vec![ARGUMENT.to_owned()];
         arguments.extend(args.iter().map(|&arg| arg.to_owned()));
         let container = sandbox::spawn(&Sandbox {
             binary,
             args: arguments,
-            volume: self.target(volume),
+            volume: directory.to_owned(),
             at: "/data".into(),
             hostname: "demo".to_owned(),
         })?;
@@ -297,26 +312,7 @@ impl Demo {
     }
 
     fn show_mounts(&self) -> Result<()> {
-        say("\n");
-        let home = [("MOBULA_HOME", self.paths.home().as_os_str())];
-        let shown = self.paths.home().join("mounts.txt");
-        let mut mounts = Background::start(&["mounts", "--color=never"], &home, &shown)?;
-        let until = Instant::now() + PATIENCE;
-        let code = loop {
-            match mounts.ended()? {
-                Some(code) => break code,
-                None if Instant::now() > until => break -1,
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
-        let tree = std::fs::read_to_string(&shown).doing(|| "read the mounts tree")?;
-        say("     $ mobula mounts\n");
-        for line in tree.lines() {
-            say(&format!("     {line}\n"));
-        }
-        say("\n");
-        let fine = code == 0 && tree.contains("pgdata") && tree.contains("shared");
-        check(fine, "the mounts tree shows the volume, shared")
+        self.show(&["mounts", "--color=never"], "pgdata")
     }
 }
 

@@ -9,9 +9,13 @@ pub mod client;
 pub mod config;
 pub mod demo;
 pub mod docker;
+pub mod engine;
+pub mod engine_api;
+pub mod engine_client;
 pub mod listen;
 pub mod paths;
 pub mod rest;
+pub mod sample;
 pub mod services;
 
 /// The version of this program.

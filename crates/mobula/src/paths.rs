@@ -51,6 +51,11 @@ impl Paths {
         self.run().join("mobula.sock")
     }
 
+    /// The plugin engine's socket: `/run/mobula/engine.sock`.
+    pub fn engine_socket(&self) -> PathBuf {
+        self.run().join("engine.sock")
+    }
+
     /// The lock that only one agent, or one command without an agent, holds: `/run/mobula/lock`.
     pub fn lock(&self) -> PathBuf {
         self.run().join("lock")

@@ -8,10 +8,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 /// Changes what is logged while the agent runs.
-pub(super) struct Handle(reload::Handle<EnvFilter, Registry>);
+pub(crate) struct Handle(reload::Handle<EnvFilter, Registry>);
 
 /// Begins to log.
-pub(super) fn start(log: &Log) -> Result<Handle> {
+pub(crate) fn start(log: &Log) -> Result<Handle> {
     let (filter, handle) = reload::Layer::new(filter(log)?);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines: Box<dyn Layer<_> + Send + Sync> = match log.format {
@@ -35,7 +35,7 @@ fn filter(log: &Log) -> Result<EnvFilter> {
 
 impl Handle {
     /// Logs at another level from now on.
-    pub(super) fn set(&self, log: &Log) -> Result<()> {
+    pub(crate) fn set(&self, log: &Log) -> Result<()> {
         self.0
             .reload(filter(log)?)
             .map_err(|error| Error::internal("the log level cannot be changed").because(error))

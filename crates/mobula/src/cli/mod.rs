@@ -7,9 +7,11 @@ mod complete;
 mod completion;
 mod config;
 mod driver;
+mod engine;
 mod failure;
 mod mounts;
 mod output;
+mod plugin;
 mod progress;
 pub mod reference;
 mod select;
@@ -49,6 +51,7 @@ Environment:
   MOBULA_HOME     directory that all paths of mobula are below
   MOBULA_CONFIG   as --config
   MOBULA_SERVICE  as --service
+  MOBULA_ENGINE   as --host of mobula plugin
   MOBULA_FORMAT   as --format
   MOBULA_…        configuration keys, such as MOBULA_LOG_LEVEL
   NO_COLOR        no colours, unless --color says otherwise";
@@ -87,10 +90,12 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Start(start::Start),
+    Engine(engine::Engine),
     #[command(visible_alias = "vol")]
     Volume(volume::VolumeGroup),
     Snapshot(snapshot::SnapshotGroup),
     Driver(driver::DriverGroup),
+    Plugin(plugin::PluginGroup),
     #[command(hide = true)]
     Adapter(adapter::AdapterGroup),
     Mounts(mounts::Mounts),
@@ -112,7 +117,11 @@ pub fn main() -> ExitCode {
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     match arguments.get(1).map(String::as_str) {
         Some("__sandbox") => sandbox(&arguments[2..]),
+        Some("__shim") => exit_code(::plugin::runtime::shim(&arguments[2..])),
+        Some("__exec") => exit_code(::plugin::runtime::exec(&arguments[2..])),
+        Some("__mounts") => exit_code(::plugin::runtime::mounts(&arguments[2..])),
         Some("__demo") => crate::demo::inside(&arguments[2..]),
+        Some("__sample") => crate::sample::main(),
         Some("__complete") => complete::answer(&arguments[2..]),
         _ => parse_and_run(),
     }
@@ -125,12 +134,16 @@ fn sandbox(arguments: &[String]) -> ExitCode {
         _ => Err(Error::invalid_argument("__sandbox takes one argument")),
     };
     match result {
-        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Ok(code) => exit_code(code),
         Err(error) => {
             note(&error.chain());
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 fn parse_and_run() -> ExitCode {
@@ -168,20 +181,25 @@ impl Command {
             Self::Volume(group) => group.output.clone(),
             Self::Snapshot(group) => group.output.clone(),
             Self::Driver(group) => group.output.clone(),
+            Self::Plugin(group) => group.output(),
             Self::Adapter(group) => group.output.clone(),
             Self::Version(version) => version.output.clone(),
             Self::Mounts(mounts) => mounts.output(),
             Self::Config(group) => group.output.clone(),
-            Self::Start(_) | Self::Completion(_) | Self::Demo => Output::default(),
+            Self::Start(_) | Self::Engine(_) | Self::Completion(_) | Self::Demo => {
+                Output::default()
+            }
         }
     }
 
     fn run(&self, global: &Global, output: &Output) -> Outcome {
         match self {
             Self::Start(start) => start.run(global),
+            Self::Engine(engine) => engine.run(global),
             Self::Volume(group) => block_on(group.run(global, output)),
             Self::Snapshot(group) => block_on(group.run(global, output)),
             Self::Driver(group) => block_on(group.run(global, output)),
+            Self::Plugin(group) => block_on(group.run(output)),
             Self::Adapter(group) => block_on(group.run(global, output)),
             Self::Mounts(mounts) => block_on(mounts.run(global, output)),
             Self::Config(group) => group.run(global, output),

@@ -1,5 +1,7 @@
 //! `mobula mounts`: the kernel's mount table next to the ledger, and what is not as it must be.
 
+mod plugins;
+
 use super::Global;
 use crate::api::{MountInfo, MountList};
 use crate::cli::failure::Outcome;
@@ -11,6 +13,7 @@ use crate::paths::Paths;
 use clap::Args;
 use error::Result;
 use host::Mount;
+use plugins::Plugins;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,9 +25,10 @@ Examples:
   mobula mounts --all
   mobula mounts --json | jq '.mounts[] | select(.shared == false)'
 
-A mount that containers shall see must be shared; one that is not is marked NOT SHARED.";
+Mounts of plugins are shown when the plugin engine runs. A mount that containers shall see must be
+shared; one that is not is marked NOT SHARED.";
 
-/// Show what is mounted of mobula on this machine, as a tree.
+/// Show what is mounted of mobula and its plugins on this machine, as a tree.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Mounts {
@@ -56,6 +60,8 @@ struct Line {
     service: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     volume: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<String>,
     consumers: Vec<String>,
     #[serde(skip)]
     branch: String,
@@ -77,7 +83,7 @@ impl Row for Line {
 
     fn fields() -> Vec<String> {
         let fields = "id parent target source fstype propagation shared mustBeShared service \
-                      volume consumers";
+                      volume plugin consumers";
         fields.split(' ').map(str::to_owned).collect()
     }
 }
@@ -91,10 +97,10 @@ impl Mounts {
     /// Shows the tree.
     pub(crate) async fn run(&self, global: &Global, output: &Output) -> Outcome {
         let format = output.format()?;
-        let list = ledger(global, output).await;
+        let (list, plugins) = tokio::join!(ledger(global, output), Plugins::ask());
         let table = host::mountinfo::table()?;
         let ledger = Ledger::new(&list, &table);
-        let lines = lines(&table, &ledger, self.all);
+        let lines = lines(&table, &ledger, &plugins, self.all);
         let missing = ledger.missing(&table);
         match format {
             Format::Json | Format::Pretty => {
@@ -193,7 +199,7 @@ impl<'a> Ledger<'a> {
         self.volumes.iter().filter(lacks).collect()
     }
 
-    fn line(&self, mount: &Mount, branch: String) -> Line {
+    fn line(&self, mount: &Mount, plugin: Option<&str>, branch: String) -> Line {
         let volume = self.find_volume(mount).flatten();
         let consumers = volume.map(|volume| volume.consumers.as_slice()).unwrap_or_default();
         Line {
@@ -204,9 +210,10 @@ impl<'a> Ledger<'a> {
             fstype: mount.fstype.clone(),
             propagation: mount.propagation(),
             shared: mount.shared.is_some(),
-            must_be_shared: mount.target.starts_with(self.root),
+            must_be_shared: plugin.is_some() || mount.target.starts_with(self.root),
             service: volume.map(|volume| volume.service.clone()),
             volume: volume.map(|volume| volume.volume.clone()),
+            plugin: plugin.map(str::to_owned),
             consumers: consumers.iter().map(|consumer| consumer.id.clone()).collect(),
             branch,
         }
@@ -221,13 +228,18 @@ fn source(mount: &Mount) -> String {
     format!("{}[{}]", mount.source, mount.root.display())
 }
 
-/// The lines of the tree, in the order in which they are drawn.
-fn lines(table: &[Mount], ledger: &Ledger<'_>, all: bool) -> Vec<Line> {
-    let mut shown: Vec<&Mount> =
-        table.iter().filter(|mount| all || ledger.concerns(mount)).collect();
-    shown.sort_unstable_by_key(|mount| mount.id);
+/// The lines of the tree, in the order in which they are drawn: those of one plugin together.
+fn lines(table: &[Mount], ledger: &Ledger<'_>, plugins: &Plugins, all: bool) -> Vec<Line> {
+    let owned = table.iter().map(|mount| (plugins.owner(&mount.target), mount));
+    let mut owned: Vec<(Option<&str>, &Mount)> =
+        owned.filter(|(owner, mount)| all || owner.is_some() || ledger.concerns(mount)).collect();
+    owned.sort_unstable_by_key(|(owner, mount)| (*owner, mount.id));
+    let shown: Vec<&Mount> = owned.iter().map(|(_, mount)| *mount).collect();
     let drawn = tree::draw(&parents(table, &shown));
-    drawn.into_iter().map(|(node, branch)| ledger.line(shown[node], branch)).collect()
+    drawn
+        .into_iter()
+        .map(|(node, branch)| ledger.line(shown[node], owned[node].0, branch))
+        .collect()
 }
 
 /// For each mount that is shown, the nearest mount below it that is shown too.
@@ -258,7 +270,8 @@ fn nearest_shown(
 }
 
 fn tree_table(lines: &[Line]) -> Table {
-    let columns = [
+    let has_plugins = lines.iter().any(|line| line.plugin.is_some());
+    let mut columns = vec![
         Column::flexible("TARGET"),
         Column::flexible("SOURCE"),
         Column::fixed("FSTYPE"),
@@ -266,16 +279,19 @@ fn tree_table(lines: &[Line]) -> Table {
         Column::flexible("VOLUME"),
         Column::flexible("CONSUMERS"),
     ];
+    columns.extend(has_plugins.then_some(Column::flexible("PLUGIN")));
     let mut table = Table::new(&columns);
     for line in lines {
-        table.push(vec![
+        let mut row = vec![
             format!("{}{}", line.branch, line.target.display()).into(),
             line.source.as_str().into(),
             line.fstype.as_str().into(),
             propagation(line),
             volume(line).into(),
             line.consumers.iter().map(|id| short(id)).collect::<Vec<_>>().join(", ").into(),
-        ]);
+        ];
+        row.extend(has_plugins.then(|| line.plugin.as_deref().unwrap_or_default().into()));
+        table.push(row);
     }
     table
 }
@@ -301,86 +317,4 @@ fn short(id: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-    use std::time::{Duration, Instant};
-
-    const TABLE: &str = "\
-1 0 8:1 / / rw shared:1 - ext4 /dev/vda1 rw
-20 1 0:20 / /run rw shared:2 - tmpfs tmpfs rw
-30 20 0:20 /mobula/mounts /run/mobula/mounts rw shared:3 - tmpfs tmpfs rw
-31 30 7:0 / /run/mobula/mounts/s/pgdata rw shared:4 - ext4 /dev/loop0 rw
-32 30 8:1 /var/lib/mobula/volumes/l/files /run/mobula/mounts/l/files rw - ext4 /dev/vda1 rw
-40 1 7:0 /data /var/lib/docker/x rw master:4 - ext4 /dev/loop0 rw
-41 1 8:1 /home /mnt/home rw shared:5 - ext4 /dev/vda1 rw
-";
-
-    fn list() -> MountList {
-        serde_json::from_value(json!({
-            "root": "/run/mobula/mounts",
-            "mounts": [
-                {
-                    "service": "s", "volume": "pgdata", "state": "mounted",
-                    "target": "/run/mobula/mounts/s/pgdata",
-                    "consumers": [{"id": "cli", "since": "2026-01-02T03:04:05Z"}],
-                },
-                {
-                    "service": "s", "volume": "lost", "state": "mounted",
-                    "target": "/run/mobula/mounts/s/lost", "consumers": [],
-                },
-            ],
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_tree_shows_what_concerns_mobula() {
-        let (list, table) = (list(), host::mountinfo::parse(TABLE.as_bytes()).unwrap());
-        let lines = lines(&table, &Ledger::new(&list, &table), false);
-        let expected = "\
-TARGET                         SOURCE                                      FSTYPE  PROPAGATION         VOLUME    CONSUMERS
-/run/mobula/mounts             tmpfs[/mobula/mounts]                       tmpfs   shared
-├─/run/mobula/mounts/s/pgdata  /dev/loop0                                  ext4    shared              s/pgdata  cli
-└─/run/mobula/mounts/l/files   /dev/vda1[/var/lib/mobula/volumes/l/files]  ext4    private NOT SHARED
-/var/lib/docker/x              /dev/loop0[/data]                           ext4    private,slave       s/pgdata  cli
-";
-        assert_eq!(tree_table(&lines).render(None, false), expected);
-    }
-
-    #[test]
-    fn all_shows_the_whole_table() {
-        let (list, table) = (list(), host::mountinfo::parse(TABLE.as_bytes()).unwrap());
-        let lines = lines(&table, &Ledger::new(&list, &table), true);
-        let targets: Vec<_> =
-            lines.iter().map(|line| format!("{}{}", line.branch, line.target.display())).collect();
-        assert_eq!(targets.len(), 7);
-        assert_eq!(targets[0], "/");
-        assert_eq!(targets[3], "│   ├─/run/mobula/mounts/s/pgdata");
-    }
-
-    #[test]
-    fn what_the_ledger_has_and_the_kernel_has_not_is_missing() {
-        let (list, table) = (list(), host::mountinfo::parse(TABLE.as_bytes()).unwrap());
-        let missing: Vec<_> =
-            Ledger::new(&list, &table).missing(&table).iter().map(|m| m.volume.clone()).collect();
-        assert_eq!(missing, ["lost"]);
-    }
-
-    #[test]
-    fn ten_thousand_mounts_are_no_trouble() {
-        let mut text = TABLE.to_owned();
-        for id in 100..10_100 {
-            text.push_str(&format!(
-                "{id} 30 8:1 /var/lib/mobula/volumes/l/v{id} /run/mobula/mounts/l/v{id} rw \
-                 shared:{id} - ext4 /dev/vda1 rw\n"
-            ));
-        }
-        let start = Instant::now();
-        let (list, table) = (list(), host::mountinfo::parse(text.as_bytes()).unwrap());
-        let lines = lines(&table, &Ledger::new(&list, &table), true);
-        let shown = tree_table(&lines).render(Some(80), true);
-        assert_eq!(shown.lines().count(), 10_008);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    }
-}
+mod tests;

@@ -62,6 +62,11 @@ impl Output {
         Self { quiet: true, ..Self::default() }
     }
 
+    /// An output of commands whose flags are docker's, in this format.
+    pub(crate) fn of(format: Option<String>, quiet: bool) -> Self {
+        Self { format, quiet, ..Self::default() }
+    }
+
     /// The same output in these colours, in the one format that flags and environment choose.
     pub(crate) fn resolved(&self, color: Color) -> Self {
         let given = self.template.clone().or_else(|| self.format.clone());

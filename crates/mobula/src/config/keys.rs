@@ -20,7 +20,7 @@ const OTHERS: [&str; 6] = [
     "MOBULA_KILL_LOG",
 ];
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 25] = [
     "log.level",
     "log.format",
     "services.NAME.driver",
@@ -34,6 +34,18 @@ const KEYS: [&str; 13] = [
     "docker.NAME.tls.ca",
     "docker.NAME.tls.clientCert",
     "docker.NAME.tls.clientKey",
+    "engine.socket",
+    "engine.runtime",
+    "engine.insecureRegistries",
+    "engine.certificates",
+    "engine.publish",
+    "engine.startTimeout",
+    "engine.stopTimeout",
+    "engine.restarts",
+    "engine.logSize",
+    "engine.maxBytes",
+    "engine.maxEntries",
+    "engine.maxRatio",
 ];
 
 /// Sets `key` to `value`.
@@ -97,6 +109,7 @@ fn set(config: &mut Config, path: &[&str], value: &str) -> Result<Option<()>> {
         }
         ["docker", name, "listen"] => module(config, name)?.listen = Some(text),
         ["docker", name, "tls", field] => return Ok(set_tls(module(config, name)?, field, value)),
+        ["engine", field] => return config.engine.set(field, value),
         _ => return Ok(None),
     }
     Ok(Some(()))
