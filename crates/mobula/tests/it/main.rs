@@ -10,10 +10,14 @@ mod fixture;
 mod agent;
 mod command_line;
 mod engine;
+mod engine_api;
+mod engine_kills;
 mod faults;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod network;
+mod plugins;
 mod podman;
 mod pressure;
 mod protocol;
+mod runtime;

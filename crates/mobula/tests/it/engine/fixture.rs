@@ -163,6 +163,42 @@ pub fn archive(home: &Home) -> PathBuf {
     archive
 }
 
+/// dockerd with all that it owns below this home; its log is `dockerd.log`.
+pub fn dockerd(home: &Home, machine: &Machine, host: &str) -> Command {
+    let log = home.path("dockerd.log");
+    let log = std::fs::File::options().append(true).create(true).open(log).unwrap();
+    let mut command = Command::new("dockerd");
+    command.arg("--data-root").arg(home.path("docker"));
+    command.arg("--exec-root").arg(home.path("x"));
+    command.arg("--pidfile").arg(home.path("dockerd.pid"));
+    command.args(["--host", host, "--cgroup-parent", machine.cgroup()]);
+    command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+    command.args(["--bridge=none", "--iptables=false", "--ip-masq=false"]);
+    command.args(["--ip-forward=false"]);
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command
+}
+
+/// Waits until the containerd of a dockerd that was killed is gone: it is killed with it, and while
+/// it is dying, a new dockerd takes it for a living one, waits for it in vain, and gives up.
+pub fn containerd_ends(home: &Home) {
+    let pid = home.path("x/containerd/containerd.pid");
+    let pid = std::fs::read_to_string(pid).unwrap_or_default();
+    let process = Path::new("/proc").join(pid.trim());
+    eventually("containerd is gone", PATIENCE, || pid.is_empty() || !process.exists());
+}
+
+/// A client of the Docker API at `host`.
+pub fn client(home: &Home, program: &str, host: &str) -> Command {
+    let mut command = Command::new(program);
+    for variable in ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_API_VERSION"] {
+        command.env_remove(variable);
+    }
+    command.env("DOCKER_HOST", host).env("DOCKER_CONFIG", home.path("client"));
+    command.stdin(Stdio::null());
+    command
+}
+
 /// dockerd and an agent. Image `box` is there.
 pub struct Engine {
     pub agent: Option<Agent>,
@@ -212,17 +248,8 @@ impl Engine {
     }
 
     pub fn start_daemon(&mut self) {
-        let log = self.home.path("dockerd.log");
-        let log = std::fs::File::options().append(true).create(true).open(log).unwrap();
-        let mut command = Command::new("dockerd");
-        command.arg("--data-root").arg(self.home.path("docker"));
-        command.arg("--exec-root").arg(self.home.path("x"));
-        command.arg("--pidfile").arg(self.home.path("dockerd.pid"));
-        command.args(["--host", &self.host(), "--cgroup-parent", self.machine.cgroup()]);
-        command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
-        command.args(["--bridge=none", "--iptables=false", "--ip-masq=false"]);
-        command.args(["--ip-forward=false"]).args(self.options);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut command = dockerd(&self.home, &self.machine, &self.host());
+        command.args(self.options);
         self.daemon = Some(command.spawn().unwrap());
         eventually("dockerd answers", PATIENCE * 2, || {
             let ended = self.daemon.as_mut().unwrap().try_wait().unwrap();
@@ -243,12 +270,7 @@ impl Engine {
         let mut daemon = self.daemon.take().unwrap();
         daemon.kill().unwrap();
         daemon.wait().unwrap();
-        // Its containerd is killed with it. While that one is dying, a new dockerd takes it for a
-        // living one, waits for it in vain, and gives up.
-        let pid = self.home.path("x/containerd/containerd.pid");
-        let pid = std::fs::read_to_string(pid).unwrap_or_default();
-        let process = Path::new("/proc").join(pid.trim());
-        eventually("containerd is gone", PATIENCE, || pid.is_empty() || !process.exists());
+        containerd_ends(&self.home);
     }
 
     fn host(&self) -> String {
@@ -257,13 +279,7 @@ impl Engine {
 
     /// A client of this daemon.
     pub fn client(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        for variable in ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_API_VERSION"] {
-            command.env_remove(variable);
-        }
-        command.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.home.path("client"));
-        command.stdin(Stdio::null());
-        command
+        client(&self.home, program, &self.host())
     }
 
     /// `docker` with these words.

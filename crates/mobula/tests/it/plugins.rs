@@ -1,0 +1,42 @@
+//! Managed plugins as people meet them: the unmodified Docker CLI, a loopback registry, plugins that
+//! behave badly. What both engines must do runs against a real dockerd, which shows that the test is
+//! right, and against `mobula engine`.
+//!
+//! The names say which: `plugins::…::dockerd::…` and `plugins::…::ours::…`. Where the two differ on
+//! purpose, the test says why.
+
+mod bed;
+pub mod image;
+pub mod registry;
+pub mod wire;
+
+mod alongside;
+mod containers;
+mod daemons;
+mod distribution;
+mod facts;
+mod operations;
+mod requests;
+mod trouble;
+mod volumes;
+
+/// One test per engine of functions that take the engine to be tested.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod dockerd {
+            $(#[test] fn $name() { $crate::plugins::bed::run($crate::plugins::bed::Kind::Dockerd, super::$name); })*
+        }
+        on_ours!($($name),*);
+    };
+}
+
+/// Tests of `mobula engine` alone.
+macro_rules! on_ours {
+    ($($name:ident),* $(,)?) => {
+        mod ours {
+            $(#[test] fn $name() { $crate::plugins::bed::run($crate::plugins::bed::Kind::Ours, super::$name); })*
+        }
+    };
+}
+
+use {on_both, on_ours};

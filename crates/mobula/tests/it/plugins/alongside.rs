@@ -1,0 +1,154 @@
+//! One plugin, many engines: what `mobula engine` runs is used by dockerd, Podman and clients in
+//! other languages, and its registry artefacts are dockerd's.
+
+use super::bed::{Bed, Kind};
+use super::image::probe;
+use super::volumes::containers;
+use super::{on_both, on_ours};
+use crate::engine::fixture::{archive, can_run, ok};
+use std::process::{Command, Stdio};
+
+on_both!(docker_py_drives_a_plugin);
+
+mod alone {
+    use super::*;
+
+    on_ours!(
+        a_plugin_goes_from_a_directory_over_a_registry_to_both_engines,
+        dockerd_uses_a_plugin_of_the_engine_beside_it,
+        podman_uses_a_plugin,
+    );
+}
+
+/// create → push → install by ours and by dockerd → volume → data on the host.
+fn a_plugin_goes_from_a_directory_over_a_registry_to_both_engines(kind: Kind) {
+    let mut bed = Bed::start(kind);
+    let name = bed.registry.name("me/chain:v1");
+    bed.create(&name, &probe());
+    bed.push(&name);
+    bed.ok(&format!("plugin rm {name}"));
+    bed.install(&name, "");
+    bed.ok(&format!("volume create -d {name} ours"));
+    let id = bed.id(&name);
+    let data = bed.state(&id).join("propagated-mount");
+    assert!(data.join("volumes/ours").is_dir());
+
+    containers(&mut bed);
+    bed.box_ok(&format!("plugin install --grant-all-permissions {name}"));
+    bed.box_ok(&format!("volume create -d {name} theirs"));
+    bed.box_ok("run --rm --network none -v theirs:/d box touch /d/written");
+    let theirs = bed.box_ok(&format!("plugin inspect -f {{{{.ID}}}} {name}"));
+    let theirs = bed.home.path("docker/plugins").join(theirs).join("propagated-mount");
+    assert!(theirs.join("volumes/theirs/written").exists());
+    assert!(!theirs.join("volumes/ours").exists());
+}
+
+fn dockerd_uses_a_plugin_of_the_engine_beside_it(kind: Kind) {
+    let mut bed = Bed::start(kind);
+    bed.probe("probe");
+    containers(&mut bed);
+    bed.box_ok("volume create -d probe -o fs=tmpfs shared");
+    let run = "run --network none -v shared:/d";
+    bed.box_ok(&format!("{run} -d --name user box sleep 1000"));
+    bed.box_ok("exec user touch /d/written");
+    let host = bed.propagated("probe").join("mounts/shared");
+    assert!(host.join("written").exists());
+    let said = bed.fails("plugin disable probe");
+    assert!(said.contains("in use") && said.contains("shared"), "{said}");
+    // The engine comes and goes, the container does not notice.
+    bed.kill_engine();
+    bed.box_ok("exec user touch /d/meanwhile");
+    bed.start_engine();
+    assert!(host.join("meanwhile").exists());
+    bed.box_ok("rm -f user");
+    assert!(host::mountinfo::at(&host).unwrap().is_none());
+    bed.box_ok("volume rm shared");
+    // dockerd believes answers of status 200, whatever they say; ours say otherwise.
+    let output = bed.box_docker("volume create -d probe bad-create-err").output().unwrap();
+    assert!(!output.status.success());
+    bed.ok("plugin disable probe");
+}
+
+/// Podman with the socket that the engine publishes.
+fn podman(bed: &Bed, words: &str) -> Command {
+    let config = format!(
+        "[containers]\nnetns = \"none\"\nlog_driver = \"k8s-file\"\n\
+         default_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n\
+         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+         runtime = \"runc\"\n[engine.volume_plugins]\nprobe = \"{}\"\n",
+        bed.published("probe").display()
+    );
+    std::fs::write(bed.home.path("containers.conf"), config).unwrap();
+    let mut command = Command::new("podman");
+    for (option, below) in [("--root", "root"), ("--runroot", "runroot"), ("--tmpdir", "tmp")] {
+        command.arg(option).arg(bed.home.path(below));
+    }
+    command.env("CONTAINERS_CONF", bed.home.path("containers.conf"));
+    command.env_remove("CONTAINER_HOST").stdin(Stdio::null());
+    command.args(words.split_whitespace());
+    command
+}
+
+fn podman_uses_a_plugin(kind: Kind) {
+    if !can_run("podman") {
+        return;
+    }
+    let bed = Bed::start(kind);
+    bed.probe("probe");
+    let archive = archive(&bed.home);
+    ok(&mut podman(&bed, &format!("import {} box", archive.display())));
+    ok(&mut podman(&bed, "volume create --driver probe v"));
+    assert_eq!(ok(&mut podman(&bed, "volume ls --format {{.Driver}}/{{.Name}}")), "probe/v");
+    let run = format!("run --rm --cgroup-parent /{} -v v:/d box", bed.machine.cgroup());
+    ok(&mut podman(&bed, &format!("{run} touch /d/written")));
+    assert_eq!(ok(&mut podman(&bed, &format!("{run} ls /d"))), "written");
+    assert!(bed.propagated("probe").join("volumes/v/written").exists());
+    // Podman takes an answer of status 200 for a success, whatever it says (fact 2).
+    let output = podman(&bed, "volume create --driver probe bad-create-err").output().unwrap();
+    let said = super::bed::said(&output);
+    assert!(!output.status.success() && said.contains("bad on demand"), "{said}");
+    // What one engine created the other one sees.
+    bed.ok("volume create -d probe found");
+    ok(&mut podman(&bed, "volume reload"));
+    assert!(ok(&mut podman(&bed, "volume ls -q")).contains("found"));
+    ok(&mut podman(&bed, "volume rm v"));
+    assert!(!bed.propagated("probe").join("volumes/v").exists());
+}
+
+const SCRIPT: &str = r#"
+import docker, sys
+client = docker.DockerClient(base_url=sys.argv[1])
+name = sys.argv[2]
+plugin = client.plugins.install(name)
+assert not plugin.enabled, plugin.attrs
+assert [p.name for p in client.plugins.list()] == [name]
+plugin.configure({"DEBUG": "1"})
+plugin.enable(timeout=30)
+plugin.reload()
+assert plugin.enabled
+assert "DEBUG=1" in plugin.settings["Env"]
+volume = client.volumes.create("by-python", driver=name, driver_opts={"fs": "tmpfs"})
+assert volume.attrs["Driver"] == name
+assert [v.name for v in client.volumes.list()] == ["by-python"]
+volume.remove()
+try:
+    plugin.remove()
+    sys.exit("an enabled plugin is removed")
+except docker.errors.APIError as error:
+    assert error.status_code == 409, error
+plugin.disable()
+plugin.remove()
+assert client.plugins.list() == []
+client.plugins.create(name, sys.argv[3])
+client.plugins.get(name).remove(force=True)
+"#;
+
+fn docker_py_drives_a_plugin(kind: Kind) {
+    let bed = Bed::start(kind);
+    let name = bed.publish("me/python:v1", &probe());
+    let context = probe().write(&bed.home);
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", SCRIPT, &bed.host(), &name]).arg(context);
+    python.env("DOCKER_CONFIG", bed.home.path("client")).stdin(Stdio::null());
+    ok(&mut python);
+}

@@ -1,0 +1,155 @@
+//! Plugins on their way into registries and out of them.
+
+use super::bed::{Bed, Kind, Setup};
+use super::image::probe;
+use super::registry::{CONFIG, CREDENTIALS, DOCKER, GZIP, OCI, Packing, Registry, pack};
+use super::{on_both, on_ours};
+use serde_json::json;
+use std::net::{Ipv4Addr, UdpSocket};
+
+on_both!(
+    a_plugin_is_created_pushed_removed_and_installed,
+    what_is_pushed_is_what_old_registries_and_engines_take,
+    a_registry_with_users_gets_their_credentials,
+    a_registry_elsewhere_is_talked_to_in_plain_text_if_told_so,
+    an_oci_manifest_is_installed,
+    what_is_no_plugin_is_not_installed,
+    a_plugin_is_installed_under_an_alias,
+);
+
+/// dockerd before 26.0 dies of digests.
+mod digests {
+    use super::{a_plugin_is_installed_by_its_digest, on_ours};
+    on_ours!(a_plugin_is_installed_by_its_digest);
+}
+
+fn a_plugin_is_created_pushed_removed_and_installed(kind: Kind) {
+    let mut bed = Bed::start(kind);
+    let name = bed.registry.name("my-plugin");
+    bed.create(&name, &probe());
+    let said = bed.push(&name);
+    assert!(said.contains(&format!("The push refers to repository [{name}]")), "{said}");
+    bed.ok(&format!("plugin rm -f {name}"));
+    let said = bed.install(&name, "");
+    assert!(said.contains(&format!("Installed plugin {name}")), "{said}");
+    assert_eq!(bed.ask(&name, "/file/version").text(), "v1");
+}
+
+fn what_is_pushed_is_what_old_registries_and_engines_take(kind: Kind) {
+    let mut bed = Bed::start(kind);
+    let name = bed.registry.name("me/pushed:v1");
+    bed.create(&name, &probe());
+    let said = bed.push(&name);
+    let answer = bed.registry.get("me/pushed", "v1");
+    assert_eq!(answer.status, 200, "{said}\n{answer:?}");
+    assert_eq!(answer.header("Content-Type").unwrap(), DOCKER);
+    let manifest = answer.json();
+    assert_eq!(manifest["schemaVersion"], 2);
+    assert_eq!(manifest["mediaType"], DOCKER);
+    assert_eq!(manifest["config"]["mediaType"], CONFIG);
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 1);
+    assert_eq!(manifest["layers"][0]["mediaType"], GZIP);
+    let line = |what: &serde_json::Value| {
+        format!("GET /v2/me/pushed/blobs/{}", what["digest"].as_str().unwrap())
+    };
+    let config = bed.registry.request(&line(&manifest["config"]), &[], &[]).json();
+    assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"], "fact 8");
+}
+
+fn a_plugin_is_installed_by_its_digest(kind: Kind) {
+    let bed = Bed::start(kind);
+    let digest = bed.registry.publish(&bed.home, "me/probe:latest", &probe());
+    let name = bed.registry.name("me/probe");
+    bed.install(&format!("{name}:latest@{digest}"), "");
+    assert_eq!(bed.inspect(&format!("{name}:latest"))["Name"], format!("{name}:latest"));
+    bed.ok(&format!("plugin rm -f {name}:latest"));
+    bed.install(&format!("{name}@{digest}"), "");
+    assert_eq!(bed.inspect(&name)["Name"], format!("{name}:latest"));
+    let wrong = digest.replace(|c: char| c.is_ascii_digit(), "f");
+    bed.fails(&format!("plugin install --grant-all-permissions --alias x {name}@{wrong}"));
+}
+
+fn a_registry_with_users_gets_their_credentials(kind: Kind) {
+    let bed = Bed::start(kind);
+    let registry = Registry::for_users(&bed.home);
+    registry.publish(&bed.home, "me/secret:v1", &probe());
+    let name = registry.name("me/secret:v1");
+    let words = format!("plugin install --grant-all-permissions {name}");
+    let said = bed.fails(&words);
+    if bed.is_ours() {
+        assert!(said.contains("credentials"), "{said}");
+    }
+    assert_eq!(bed.list(""), Vec::<String>::new());
+    let config = json!({ "auths": { &registry.address: { "auth": CREDENTIALS } } });
+    std::fs::create_dir_all(bed.home.path("client")).unwrap();
+    std::fs::write(bed.home.path("client/config.json"), config.to_string()).unwrap();
+    bed.ok(&words);
+    assert!(bed.is_enabled(&name));
+}
+
+/// An address of this machine that is not of the loopback. Nothing is sent.
+fn address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").ok()?;
+    match socket.local_addr().unwrap().ip() {
+        std::net::IpAddr::V4(ip) if !ip.is_loopback() => Some(ip),
+        _ => None,
+    }
+}
+
+fn a_registry_elsewhere_is_talked_to_in_plain_text_if_told_so(kind: Kind) {
+    let Some(ip) = address() else {
+        println!("this machine has no address");
+        return;
+    };
+    let cidr = format!("{ip}/32");
+    let bed = Bed::with(kind, Setup { insecure: Some(&cidr), ..Setup::default() });
+    let registry = Registry::at(&bed.home, &ip.to_string(), false);
+    registry.publish(&bed.home, "me/probe:v1", &probe());
+    let name = registry.name("me/probe:v1");
+    bed.install(&name, "");
+    assert!(bed.is_enabled(&name));
+    drop(bed);
+    let bed = Bed::start(kind);
+    bed.fails(&format!("plugin install --grant-all-permissions {name}"));
+}
+
+fn an_oci_manifest_is_installed(kind: Kind) {
+    let bed = Bed::start(kind);
+    let layer = pack(&probe().write(&bed.home).join("rootfs"), Packing::Gzip);
+    let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let layers = [bed.registry.blob("me/oci", media_type, &layer)];
+    let manifest = bed.registry.describe("me/oci", &probe(), &layers, OCI);
+    bed.registry.manifest("me/oci", "v1", &manifest);
+    let name = bed.registry.name("me/oci:v1");
+    bed.install(&name, "");
+    assert_eq!(bed.ask(&name, "/file/version").text(), "v1");
+}
+
+fn what_is_no_plugin_is_not_installed(kind: Kind) {
+    let bed = Bed::start(kind);
+    let config = bed.registry.blob(
+        "me/image",
+        "application/vnd.docker.container.image.v1+json",
+        br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#,
+    );
+    let manifest =
+        json!({ "schemaVersion": 2, "mediaType": DOCKER, "config": config, "layers": [] });
+    bed.registry.manifest("me/image", "v1", &manifest);
+    let name = bed.registry.name("me/image:v1");
+    let said = bed.fails(&format!("plugin install --grant-all-permissions {name}"));
+    assert!(said.contains("did not find plugin config"), "{said}");
+    assert_eq!(bed.list(""), Vec::<String>::new());
+}
+
+fn a_plugin_is_installed_under_an_alias(kind: Kind) {
+    let bed = Bed::start(kind);
+    let name = bed.publish("me/probe:v1", &probe());
+    bed.install(&name, "--alias short");
+    assert_eq!(bed.list(""), ["short:latest"]);
+    assert_eq!(bed.inspect("short")["PluginReference"], name);
+    let said = bed.fails(&format!("plugin install --grant-all-permissions --alias short {name}"));
+    assert!(said.contains("already exists"), "{said}");
+    bed.ok("volume create -d short v");
+    assert!(bed.ok("volume ls").contains("short:latest"));
+}
