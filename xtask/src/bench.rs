@@ -5,30 +5,46 @@
 //!   owns the directory                       owns daemons and mounts, measures, reports
 //! ```
 //!
-//! What the second process leaves, however it ends, goes with its namespace; the first removes the
-//! directory.
+//! What the second process leaves, however it ends, goes with its namespace, or is ended by the first,
+//! which removes the directory.
 
 mod build;
 mod cases;
 mod contest;
 mod daemon;
+mod engine;
 mod fleet;
 mod http;
 mod kernel;
 mod lab;
+mod orphans;
 mod report;
 mod stats;
 
 use crate::{program, workspace};
-use clap::Args;
+use cases::Case;
+use clap::{Args, ValueEnum};
 use error::{Error, IoContext, Result};
 use lab::{Lab, Scale};
-use report::{Machine, Report};
+use report::{Layout, Machine, Report};
 use std::path::{Path, PathBuf};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// Volumes and their drivers.
+    Agent,
+    /// Managed plugins.
+    Engine,
+}
 
 /// Measure our figures beside a peer's and the kernel's; needs root.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// What is measured.
+    #[arg(default_value = "agent")]
+    subject: Subject,
+
     /// Write the rows as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -41,8 +57,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
 
-    /// Only this group of figures (repeatable): create, get, list, agent, mount, mkfs, template,
-    /// snapshot.
+    /// Only this group of figures (repeatable). Of the agent: create, get, list, agent, mount, mkfs,
+    /// template, snapshot; of the engine: idle, life, many, install, create, mounts, program.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
@@ -53,19 +69,26 @@ pub(crate) struct Arguments {
     /// The program to measure; only within the namespace of a run.
     #[arg(long, value_name = "FILE", hide = true)]
     program: Option<PathBuf>,
+
+    /// The program of plugins; only within the namespace of a run.
+    #[arg(long, value_name = "FILE", hide = true, requires = "program")]
+    plugin: Option<PathBuf>,
 }
 
 impl Arguments {
     /// Runs the benchmarks.
     pub(crate) fn run(self) -> Result<()> {
-        match self.program.clone() {
-            Some(program) => self.measure(program),
-            None => self.supervise(),
+        match (self.program.clone(), self.plugin.clone()) {
+            (Some(program), Some(plugin)) => self.measure(program, plugin),
+            _ => self.supervise(),
         }
     }
 
     fn supervise(&self) -> Result<()> {
-        cases::chosen(&self.only)?;
+        match self.subject {
+            Subject::Agent => cases::chosen(&cases::ALL, &self.only).map(drop)?,
+            Subject::Engine => cases::chosen(&engine::ALL, &self.only).map(drop)?,
+        }
         if !kernel::is_root() {
             return Err(Error::permission_denied(
                 "benchmarks mount file systems and need root; run them as root",
@@ -74,7 +97,9 @@ impl Arguments {
         let built = build::build()?;
         let scratch = Scratch::make(&self.dir)?;
         let mut command = program::command(&built.xtask);
-        command.args(["bench", "--program"]).arg(&built.mobula).arg("--dir").arg(&scratch.0);
+        let subject = if self.subject == Subject::Agent { "agent" } else { "engine" };
+        command.args(["bench", subject, "--program"]).arg(&built.mobula);
+        command.arg("--plugin").arg(&built.plugin).arg("--dir").arg(&scratch.0);
         command.args(self.quick.then_some("--quick")).args(self.publish.then_some("--publish"));
         for name in &self.only {
             command.args(["--only", name]);
@@ -84,28 +109,50 @@ impl Arguments {
         }
         kernel::isolate(&mut command);
         kernel::ignore_interrupts();
-        let status = command.status().doing(|| "run the benchmarks")?;
+        let status = orphans::run(&mut command)?;
         if status.success() {
             return Ok(());
         }
         Err(Error::aborted(format!("the benchmarks did not end well: {status}")))
     }
 
-    fn measure(self, program: PathBuf) -> Result<()> {
+    fn measure(self, program: PathBuf, plugin: PathBuf) -> Result<()> {
         hide_run()?;
-        let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
-        let mut lab = Lab::new(program, self.dir, scale);
-        let mut report = Report::new(Machine::this());
-        for (name, case) in cases::chosen(&self.only)? {
-            eprintln!("measuring {name}");
-            case(&mut lab, &mut report)?;
-        }
+        let dir = self.dir.clone();
+        let report = match self.subject {
+            Subject::Agent => {
+                let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
+                run(&cases::ALL, &self.only, Lab::new(program, dir, scale), report::SAMPLES)?
+            }
+            Subject::Engine => {
+                let bed = engine::Bed::new(program, plugin, dir, self.engine_scale());
+                run(&engine::ALL, &self.only, bed, engine::LAYOUT)?
+            }
+        };
         print!("{}", report.table());
         if self.publish {
             report.publish(&workspace::root().join("docs/benchmarks.md"))?;
         }
         self.json.map_or(Ok(()), |json| report.write(&json))
     }
+
+    fn engine_scale(&self) -> engine::Scale {
+        match (self.quick, self.publish) {
+            (true, _) => engine::Scale::QUICK,
+            (_, true) => engine::Scale::PUBLISHED,
+            _ => engine::Scale::USUAL,
+        }
+    }
+}
+
+/// Measures the groups called `only`, or all, in `lab`.
+fn run<L>(all: &[Case<L>], only: &[String], mut lab: L, layout: Layout) -> Result<Report> {
+    let mut report = Report::new(Machine::this(), layout);
+    for (name, case) in cases::chosen(all, only)? {
+        eprintln!("measuring {name}");
+        case(&mut lab, &mut report)?;
+    }
+    Ok(report)
 }
 
 /// Other engines' sockets and plugins are none of this run's.

@@ -1,4 +1,4 @@
-//! The programs of a run: `mobula`, and this one again, both optimised.
+//! The programs of a run: `mobula`, this one again, and the plugin that engines run, all optimised.
 
 use crate::{program, workspace};
 use error::{Error, Result};
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 pub(super) struct Built {
     pub(super) mobula: PathBuf,
     pub(super) xtask: PathBuf,
+    pub(super) plugin: PathBuf,
 }
 
 /// A line of `cargo build --message-format=json`.
@@ -23,19 +24,27 @@ struct Named {
     name: String,
 }
 
-/// Builds both in release.
+/// Builds them in release.
 pub(super) fn build() -> Result<Built> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = program::command(cargo);
     command.current_dir(workspace::root()).args(["build", "--release"]);
-    command.args(["-p", "mobula", "-p", "xtask", "--message-format=json-render-diagnostics"]);
+    command.args([
+        "-p",
+        "mobula",
+        "-p",
+        "xtask",
+        "-p",
+        "testkit",
+        "--message-format=json-render-diagnostics",
+    ]);
     let said = program::read(&mut command)?;
     let said = String::from_utf8_lossy(&said);
     let find = |name| {
         find(&said, name)
             .ok_or_else(|| Error::internal(format!("cargo does not say where it put {name}")))
     };
-    Ok(Built { mobula: find("mobula")?, xtask: find("xtask")? })
+    Ok(Built { mobula: find("mobula")?, xtask: find("xtask")?, plugin: find("probe")? })
 }
 
 fn find(said: &str, name: &str) -> Option<PathBuf> {

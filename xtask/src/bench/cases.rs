@@ -11,10 +11,10 @@ use super::report::Report;
 use error::{Error, Result};
 
 /// A group of figures: what it is chosen by, and how it is measured.
-pub(super) type Case = (&'static str, fn(&mut Lab, &mut Report) -> Result<()>);
+pub(super) type Case<Lab> = (&'static str, fn(&mut Lab, &mut Report) -> Result<()>);
 
 /// Every group, in the order that costs least: the peer has no volumes when creation is measured.
-pub(super) const ALL: [Case; 8] = [
+pub(super) const ALL: [Case<Lab>; 8] = [
     ("create", requests::create),
     ("get", requests::get),
     ("list", requests::list),
@@ -25,17 +25,18 @@ pub(super) const ALL: [Case; 8] = [
     ("snapshot", snapshots::snapshot),
 ];
 
-/// The groups called `names`, or all; an unknown one → `InvalidArgument`.
-pub(super) fn chosen(names: &[String]) -> Result<Vec<Case>> {
-    let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+/// Those of `all` groups that are called `names`, or all; an unknown one → `InvalidArgument`.
+pub(super) fn chosen<L>(all: &[Case<L>], names: &[String]) -> Result<Vec<Case<L>>> {
+    let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
     if let Some(wrong) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(Error::invalid_argument(format!(
             "there is no group of figures {wrong:?}; groups are {}",
             known.join(", ")
         )));
     }
-    let wanted = |(name, _): &Case| names.is_empty() || names.iter().any(|wanted| wanted == name);
-    Ok(ALL.into_iter().filter(wanted).collect())
+    let wanted =
+        |(name, _): &Case<L>| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    Ok(all.iter().copied().filter(wanted).collect())
 }
 
 #[cfg(test)]
@@ -44,9 +45,9 @@ mod tests {
 
     #[test]
     fn groups_are_chosen_by_name() {
-        assert_eq!(chosen(&[]).unwrap().len(), ALL.len());
-        assert_eq!(chosen(&["mount".to_owned()]).unwrap()[0].0, "mount");
-        let error = chosen(&["speed".to_owned()]).expect_err("unknown").to_string();
+        assert_eq!(chosen(&ALL, &[]).unwrap().len(), ALL.len());
+        assert_eq!(chosen(&ALL, &["mount".to_owned()]).unwrap()[0].0, "mount");
+        let error = chosen(&ALL, &["speed".to_owned()]).expect_err("unknown").to_string();
         assert!(error.contains("create, get"), "{error}");
     }
 }

@@ -31,21 +31,31 @@ pub(super) struct Measured {
 impl Contest<'_> {
     /// Lets them take `rounds` turns each, after one that does not count.
     pub(super) fn run(self, rounds: usize) -> Result<Measured> {
+        self.run_after(1, rounds)
+    }
+
+    /// Lets them take `rounds` turns each, after `ignored` that do not count.
+    pub(super) fn run_after(self, ignored: usize, rounds: usize) -> Result<Measured> {
         let mut turns = [Some(self.ours), self.peer, self.raw];
         let mut values = [const { Vec::new() }; 3];
-        for round in 0..=rounds {
+        for round in 0..ignored + rounds {
             for (turn, values) in turns.iter_mut().zip(&mut values) {
                 let Some(turn) = turn else { continue };
                 let new = turn()?;
-                if round > 0 {
+                if round >= ignored {
                     values.extend(new);
                 }
             }
         }
-        let [ours, peer, raw] = values.map(Samples::of);
-        let ours = ours.ok_or_else(|| Error::internal("nothing was measured"))?;
-        Ok(Measured { ours, peer, raw })
+        let [ours, peer, raw] = values;
+        Ok(Measured { raw: Samples::of(raw), ..self::values(ours, peer)? })
     }
+}
+
+/// Figures that were measured beside others.
+pub(super) fn values(ours: Vec<f64>, peer: Vec<f64>) -> Result<Measured> {
+    let ours = Samples::of(ours).ok_or_else(|| Error::internal("nothing was measured"))?;
+    Ok(Measured { ours, peer: Samples::of(peer), raw: None })
 }
 
 /// A figure that is measured once.

@@ -20,13 +20,14 @@ const STOP: Duration = Duration::from_secs(15);
 const TRY: Duration = Duration::from_micros(100);
 
 /// A process that ends when this is dropped.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     log: PathBuf,
 }
 
 impl Daemon {
-    fn spawn(command: &mut Command, log: PathBuf) -> Result<Self> {
+    /// Starts it; what it says goes to `log`.
+    pub(super) fn spawn(command: &mut Command, log: PathBuf) -> Result<Self> {
         let file = File::create(&log).doing(|| format!("make {}", log.display()))?;
         kernel::die_with_parent(command);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
@@ -35,7 +36,7 @@ impl Daemon {
     }
 
     /// Waits until `ready` says so.
-    fn wait(&mut self, ready: impl Fn() -> bool) -> Result<()> {
+    pub(super) fn wait(&mut self, ready: impl Fn() -> bool) -> Result<()> {
         let until = Instant::now() + START;
         while !ready() {
             let ended = self.child.try_wait().doing(|| "wait for a daemon")?.is_some();
@@ -47,6 +48,10 @@ impl Daemon {
             std::thread::sleep(TRY);
         }
         Ok(())
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn end(&mut self) {
@@ -142,7 +147,7 @@ fn plugin_of(paths: &Paths, service: &str) -> PathBuf {
 
 /// A running Docker engine, without network, with its data in a directory of its own.
 pub(super) struct Engine {
-    _daemon: Daemon,
+    daemon: Daemon,
     pub(super) socket: PathBuf,
     /// From its start until it answered.
     pub(super) answered: Duration,
@@ -150,15 +155,16 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts one in `dir`; `None` if no engine is installed.
-    pub(super) fn start(dir: &Path) -> Result<Option<Self>> {
+    /// Starts one in `dir`, with what it needs only while it runs in `run`; `None` if no engine is
+    /// installed.
+    pub(super) fn start(dir: &Path, run: &Path) -> Result<Option<Self>> {
         let Some(program) = program::find("dockerd") else { return Ok(None) };
         let socket = dir.join("docker.sock");
         crate::workspace::write(&dir.join("daemon.json"), "{}")?;
         let mut command = program::command(program);
         command.env_clear().env("PATH", program::PATH).current_dir(dir);
         command.arg("--config-file").arg(dir.join("daemon.json"));
-        command.arg("--data-root").arg(dir.join("data")).arg("--exec-root").arg(dir.join("exec"));
+        command.arg("--data-root").arg(dir.join("data")).arg("--exec-root").arg(run.join("exec"));
         command.arg("--pidfile").arg(dir.join("pid"));
         command.arg("-H").arg(format!("unix://{}", socket.display()));
         command.args(["--bridge=none", "--iptables=false", "--ip-masq=false"]);
@@ -167,7 +173,11 @@ impl Engine {
         let ping = Request::new("GET", "/_ping", "");
         daemon
             .wait(|| Client::connect(&socket).and_then(|mut c| c.send(&ping).map(drop)).is_ok())?;
-        Ok(Some(Self { _daemon: daemon, socket, answered: start.elapsed(), volumes: 0 }))
+        Ok(Some(Self { daemon, socket, answered: start.elapsed(), volumes: 0 }))
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.daemon.pid()
     }
 
     /// Makes local volumes `v0`, `v1` … until there are `wanted`.

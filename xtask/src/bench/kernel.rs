@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -115,6 +116,11 @@ pub(super) fn mount(source: &Path, target: &Path, fstype: &str) -> Result<()> {
         .doing(|| format!("mount {} on {}", source.display(), target.display()))
 }
 
+/// Mounts a directory on itself.
+pub(super) fn bind(dir: &Path) -> Result<()> {
+    mount_flags(dir, dir, "", libc::MS_BIND).doing(|| format!("bind {}", dir.display()))
+}
+
 fn mount_flags(source: &Path, target: &Path, fstype: &str, flags: u64) -> io::Result<()> {
     let (source, target) = (text(source)?, text(target)?);
     let fstype = CString::new(fstype)?;
@@ -128,6 +134,11 @@ fn mount_flags(source: &Path, target: &Path, fstype: &str, flags: u64) -> io::Re
 /// umount2(2).
 pub(super) fn unmount(target: &Path) -> Result<()> {
     unmount_flags(target, 0)
+}
+
+/// Unmounts `target` and all below it.
+pub(super) fn unmount_all(target: &Path) -> Result<()> {
+    unmount_flags(target, libc::MNT_DETACH)
 }
 
 fn unmount_flags(target: &Path, flags: i32) -> Result<()> {
@@ -163,6 +174,34 @@ impl Drop for Mounted {
             eprintln!("{error}; it goes with this run's mount namespace");
         }
     }
+}
+
+/// Writes what the file system at `dir` has not yet written (syncfs(2)).
+pub(super) fn sync(dir: &Path) -> Result<()> {
+    let doing = || format!("sync {}", dir.display());
+    let open = File::open(dir).doing(doing)?;
+    // SAFETY: a descriptor that is open during the call.
+    if unsafe { libc::syncfs(open.as_raw_fd()) } == 0 {
+        return Ok(());
+    }
+    Err(Error::io(doing(), io::Error::last_os_error()))
+}
+
+/// The process that listens at the other end (unix(7), SO_PEERCRED).
+pub(super) fn peer(stream: &UnixStream) -> io::Result<i32> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of_val(&peer)).map_err(io::Error::other)?;
+    let (fd, level, name) = (stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: a structure of the kernel's layout and its length, which live through the call.
+    let failed =
+        unsafe { libc::getsockopt(fd, level, name, (&raw mut peer).cast(), &raw mut length) };
+    if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(peer.pid) }
+}
+
+/// Kills a process.
+pub(super) fn kill(pid: i32) {
+    // SAFETY: takes numbers only.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
 /// Whether this process is root.

@@ -70,7 +70,8 @@ impl Lab {
     /// The peer, unless it is not installed.
     pub(super) fn engine(&mut self) -> Result<Option<&mut Engine>> {
         if !self.engine_was_started {
-            self.engine = Engine::start(&self.make_dir("engine")?)?;
+            let dir = self.make_dir("engine")?;
+            self.engine = Engine::start(&dir, &dir)?;
             self.engine_was_started = true;
         }
         Ok(self.engine.as_mut())

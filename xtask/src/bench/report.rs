@@ -20,6 +20,8 @@ pub(super) enum Target {
     TimesRaw(f64),
     /// At least so many times the peer's.
     TimesPeer(f64),
+    /// At most so many times the peer's.
+    OfPeer(f64),
     /// Shown only.
     None,
 }
@@ -95,6 +97,10 @@ impl Row {
             Target::TimesPeer(times) => {
                 (Some(format!("≥ {times} × peer")), self.peer.map(|peer| ours >= times * peer.p50))
             }
+            Target::OfPeer(times) => (
+                Some(format!("≤ {times:.2} × peer")),
+                self.peer.map(|peer| ours <= times * peer.p50),
+            ),
             Target::None => (None, None),
         };
         self
@@ -103,12 +109,6 @@ impl Row {
     fn cells(&self) -> Vec<String> {
         let other = |stat: Option<Stat>| stat.map_or_else(dash, |stat| number(stat.p50));
         let times = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"));
-        let met = match (self.met, &self.target) {
-            (Some(true), _) => "yes",
-            (Some(false), _) => "missed",
-            (None, Some(_)) => "no peer",
-            (None, None) => "",
-        };
         vec![
             self.name.clone(),
             self.unit.sign().to_owned(),
@@ -121,10 +121,58 @@ impl Row {
             times(self.ratio),
             times(self.ratio_of_minima),
             self.target.clone().unwrap_or_default(),
-            met.to_owned(),
+            self.is_met().to_owned(),
         ]
     }
+
+    /// Its cells where few samples are compared with a peer's.
+    pub(super) fn ranges(&self) -> Vec<String> {
+        let range = |stat: Stat| match stat.n {
+            1 => number(stat.p50),
+            _ => format!("{} ({}..{})", number(stat.p50), number(stat.min), number(stat.max)),
+        };
+        vec![
+            self.name.clone(),
+            self.unit.sign().to_owned(),
+            self.ours.n.to_string(),
+            range(self.ours),
+            self.peer.map_or_else(dash, range),
+            self.ratio.map_or_else(dash, |ratio| format!("{ratio:.2}")),
+            self.target.clone().unwrap_or_default(),
+            self.is_met().to_owned(),
+        ]
+    }
+
+    fn is_met(&self) -> &'static str {
+        match (self.met, &self.target) {
+            (Some(true), _) => "yes",
+            (Some(false), _) => "missed",
+            (None, Some(_)) => "no peer",
+            (None, None) => "",
+        }
+    }
 }
+
+/// How rows become a table, and where it is on its page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// The marks around the table of a page.
+    pub(super) begin: &'static str,
+    pub(super) end: &'static str,
+    pub(super) head: &'static [&'static str],
+    /// The columns whose text begins at the left.
+    pub(super) left: &'static [usize],
+    pub(super) cells: fn(&Row) -> Vec<String>,
+}
+
+/// Many samples, and the kernel beside them.
+pub(super) const SAMPLES: Layout = Layout {
+    begin: "<!-- a run, written by cargo xtask bench --publish -->",
+    end: "<!-- end of the run -->",
+    head: &HEAD,
+    left: &[0, 1, 10, 11],
+    cells: Row::cells,
+};
 
 const HEAD: [&str; 12] = [
     "figure",
@@ -140,13 +188,6 @@ const HEAD: [&str; 12] = [
     "target",
     "met",
 ];
-/// The columns whose text begins at the left.
-const LEFT: [usize; 4] = [0, 1, 10, 11];
-
-/// The marks around the table of a page.
-const BEGIN: &str = "<!-- a run, written by cargo xtask bench --publish -->";
-const END: &str = "<!-- end of the run -->";
-
 /// The machine that it was measured on.
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
@@ -173,13 +214,15 @@ impl Machine {
 /// The figures of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    #[serde(skip)]
+    layout: Layout,
     machine: Machine,
     rows: Vec<Row>,
 }
 
 impl Report {
-    pub(super) fn new(machine: Machine) -> Self {
-        Self { machine, rows: Vec::new() }
+    pub(super) fn new(machine: Machine, layout: Layout) -> Self {
+        Self { layout, machine, rows: Vec::new() }
     }
 
     pub(super) fn add(&mut self, row: Row) {
@@ -195,42 +238,46 @@ impl Report {
 
     /// Puts the rows into the Markdown page at `path`, between its two marks.
     pub(super) fn publish(&self, path: &Path) -> Result<()> {
+        let Layout { begin, end, .. } = self.layout;
         let page = crate::workspace::read(path)?;
-        let parts = page.split_once(BEGIN).zip(page.split_once(END));
+        let parts = page.split_once(begin).zip(page.split_once(end));
         let Some(((before, _), (_, after))) = parts else {
             return Err(Error::failed_precondition(format!(
-                "{} has no {BEGIN} and {END}; put them where the table shall be",
+                "{} has no {begin} and {end}; put them where the table shall be",
                 path.display()
             )));
         };
         let table = self.markdown();
-        crate::workspace::write(path, &format!("{before}{BEGIN}\n{table}\n{END}{after}"))
+        crate::workspace::write(path, &format!("{before}{begin}\n{table}\n{end}{after}"))
     }
 
     fn markdown(&self) -> String {
         let Machine { kernel, cpu, cpus } = &self.machine;
         let kernel: Vec<&str> = kernel.splitn(3, '.').take(2).collect();
-        let column = |column| if LEFT.contains(&column) { "---" } else { "--:" };
+        let Layout { head, left, cells, .. } = self.layout;
+        let column = |column| if left.contains(&column) { "---" } else { "--:" };
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let marks: Vec<String> = (0..HEAD.len()).map(|at| column(at).to_owned()).collect();
-        let rows: String = self.rows.iter().map(|row| line(&row.cells())).collect();
-        let head = line(&HEAD.map(str::to_owned)) + &line(&marks);
+        let marks: Vec<String> = (0..head.len()).map(|at| column(at).to_owned()).collect();
+        let rows: String = self.rows.iter().map(|row| line(&cells(row))).collect();
+        let head: Vec<String> = head.iter().copied().map(str::to_owned).collect();
+        let head = line(&head) + &line(&marks);
         format!("Measured on {cpus} CPUs ({cpu}), Linux {}.\n\n{head}{rows}", kernel.join("."))
     }
 
     /// The table, with who the peers were below it.
     pub(super) fn table(&self) -> String {
-        let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
-        lines.extend(self.rows.iter().map(Row::cells));
+        let Layout { head, left, cells, .. } = self.layout;
+        let mut lines: Vec<Vec<String>> = vec![head.iter().copied().map(str::to_owned).collect()];
+        lines.extend(self.rows.iter().map(cells));
         let width = |column: usize| {
             let cells = lines.iter().map(|line: &Vec<String>| line[column].chars().count());
             cells.max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+        let widths: Vec<usize> = (0..head.len()).map(width).collect();
         let Machine { kernel, cpu, cpus } = &self.machine;
         let mut text = format!("{cpu}, {cpus} CPUs, Linux {kernel}\n\n");
         for line in &lines {
-            text.push_str(aligned(line, &widths).trim_end());
+            text.push_str(aligned(line, &widths, left).trim_end());
             text.push('\n');
         }
         for (what, rows) in self.others() {
@@ -255,9 +302,9 @@ impl Report {
     }
 }
 
-fn aligned(line: &[String], widths: &[usize]) -> String {
+fn aligned(line: &[String], widths: &[usize], left: &[usize]) -> String {
     let cell = |(column, (cell, width)): (usize, (&String, &usize))| {
-        if LEFT.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        if left.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
     };
     let cells: Vec<_> = line.iter().zip(widths).enumerate().map(cell).collect();
     cells.join("  ")
@@ -307,11 +354,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("page.md");
         let mut report =
-            Report::new(Machine { kernel: "6.1.2-x".into(), cpu: "c".into(), cpus: 2 });
+            Report::new(Machine { kernel: "6.1.2-x".into(), cpu: "c".into(), cpus: 2 }, SAMPLES);
         report.add(row(1.0, None));
         std::fs::write(&path, "no marks").unwrap();
         assert!(report.publish(&path).is_err());
-        std::fs::write(&path, format!("a\n{BEGIN}\nold\n{END}\nb\n")).unwrap();
+        let Layout { begin, end, .. } = SAMPLES;
+        std::fs::write(&path, format!("a\n{begin}\nold\n{end}\nb\n")).unwrap();
         report.publish(&path).unwrap();
         report.publish(&path).unwrap();
         let page = std::fs::read_to_string(&path).unwrap();
@@ -321,8 +369,23 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_may_be_undercut_by_a_factor() {
+        assert_eq!(row(10.0, Some(50.0)).target(Target::OfPeer(0.2)).met, Some(true));
+        assert_eq!(row(11.0, Some(50.0)).target(Target::OfPeer(0.2)).met, Some(false));
+    }
+
+    #[test]
+    fn ranges_of_single_samples_are_numbers() {
+        let mut row = row(10.0, Some(50.0));
+        assert_eq!(row.ranges()[3..6], ["10.0", "50.0", "0.20"]);
+        row.ours = Samples::of(vec![3.0, 1.0, 2.0]).unwrap().stat();
+        assert_eq!(row.ranges()[3], "2.00 (1.00..3.00)");
+    }
+
+    #[test]
     fn the_columns_are_aligned() {
-        let mut report = Report::new(Machine { kernel: "6".into(), cpu: "c".into(), cpus: 2 });
+        let mut report =
+            Report::new(Machine { kernel: "6".into(), cpu: "c".into(), cpus: 2 }, SAMPLES);
         report.add(row(1.0, Some(2.0)).peer("another"));
         report.add(row(123_456.0, None).target(Target::AtMost(1.0)));
         let table = report.table();

@@ -58,6 +58,7 @@ pub(super) struct Stat {
     pub(super) min: f64,
     pub(super) p50: f64,
     pub(super) p99: f64,
+    pub(super) max: f64,
 }
 
 impl Samples {
@@ -69,7 +70,8 @@ impl Samples {
 
     /// What to report.
     pub(super) fn stat(&self) -> Stat {
-        Stat { n: self.0.len(), min: self.0[0], p50: self.percentile(50), p99: self.percentile(99) }
+        let [p50, p99, max] = [50, 99, 100].map(|percent| self.percentile(percent));
+        Stat { n: self.0.len(), min: self.0[0], p50, p99, max }
     }
 
     fn percentile(&self, percent: usize) -> f64 {
@@ -85,7 +87,7 @@ mod tests {
     fn minimum_median_and_percentile_are_samples() {
         let values = (1..=101).rev().map(f64::from).collect();
         let stat = Samples::of(values).unwrap().stat();
-        assert_eq!(stat, Stat { n: 101, min: 1.0, p50: 51.0, p99: 100.0 });
+        assert_eq!(stat, Stat { n: 101, min: 1.0, p50: 51.0, p99: 100.0, max: 101.0 });
     }
 
     #[test]

@@ -18,7 +18,7 @@ const fn key(name: &'static str, default: &'static str, help: &'static str) -> K
     Key { name, default, flag: "", help }
 }
 
-const KEYS: [Key; 13] = [
+const KEYS: [Key; 25] = [
     Key {
         flag: "--log-level",
         ..key("log.level", "info", "What is logged: error, warn, info, debug or trace.")
@@ -58,6 +58,46 @@ const KEYS: [Key; 13] = [
     key("docker.NAME.tls.ca", "", "The authority that signed `cert`, told to Docker."),
     key("docker.NAME.tls.clientCert", "", "The certificate that Docker shall show, told to it."),
     key("docker.NAME.tls.clientKey", "", "The key of that certificate."),
+    key("engine.socket", "/run/mobula/engine.sock", "Where the plugin engine's API listens."),
+    key(
+        "engine.runtime",
+        "builtin",
+        "What makes the containers of plugins: builtin, or the path of a program with runc's command line.",
+    ),
+    key(
+        "engine.insecureRegistries",
+        "",
+        "Registries that may be talked to over plain HTTP: a list of HOST:PORT or CIDR ranges, with commas in a variable or flag. Loopback always may.",
+    ),
+    key(
+        "engine.certificates",
+        "",
+        "A PEM file of certificates to trust when talking to registries, beside the system's.",
+    ),
+    key(
+        "engine.publish",
+        "true",
+        "Whether enabled plugins get a socket where Docker and Podman look for plugins.",
+    ),
+    key("engine.startTimeout", "30", "Seconds that a plugin may take to accept connections."),
+    key("engine.stopTimeout", "10", "Seconds that a plugin may take to end after SIGTERM."),
+    key(
+        "engine.restarts",
+        "5",
+        "Starts in a row that may fail before a plugin is left alone for a minute at a time.",
+    ),
+    key(
+        "engine.logSize",
+        "8MiB",
+        "Size of one of the two files that a plugin's output is kept in.",
+    ),
+    key("engine.maxBytes", "16GiB", "How much may come out of a plugin's layers."),
+    key(
+        "engine.maxEntries",
+        "1000000",
+        "Files and directories that may come out of a plugin's layers.",
+    ),
+    key("engine.maxRatio", "200", "Unpacked bytes that may come out of a packed one."),
 ];
 
 const PREFACE: &str = "\
@@ -108,7 +148,8 @@ fn variable(key: &str) -> String {
 
 /// The default configuration, as the file would say it.
 fn defaults() -> String {
-    let Config { log, services, docker } = Config::default();
+    // Of the plugin engine nothing is said by default.
+    let Config { log, services, docker, engine: _ } = Config::default();
     let mut text = format!("log:\n  level: {}\n  format: text\nservices:\n", log.level);
     for (name, service) in services {
         let _ = writeln!(text, "  {name}:\n    driver: {}", service.driver);
@@ -144,6 +185,10 @@ mod tests {
                 "log.format" => "json",
                 "docker.NAME.listen" => "tcp://127.0.0.1:2",
                 "docker.NAME.service" => "name",
+                "engine.socket" | "engine.certificates" | "engine.runtime" => "/x",
+                "engine.publish" => "false",
+                "engine.logSize" | "engine.maxBytes" => "3MiB",
+                name if name.starts_with("engine.") => "77",
                 _ => "loop",
             };
             let config = set(&name, value).unwrap_or_else(|error| panic!("{name}: {error}"));
