@@ -2,6 +2,7 @@
 //! the client that asked for it.
 
 mod change;
+mod collect;
 mod describe;
 mod drivers;
 mod install;
@@ -27,7 +28,7 @@ use crate::rootfs::{Layers, Limits};
 use crate::runtime::{Exit, Process, Runtime};
 use crate::settings::Settings;
 use crate::spec::Confinement;
-use crate::store::{Garbage, Store};
+use crate::store::Store;
 use crate::volumes::Volumes;
 use drivers::Activated;
 use error::{Error, Result};
@@ -37,7 +38,7 @@ use names::Names;
 use serde::{Deserialize, Serialize};
 use slot::Slot;
 use sockets::Sockets;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -420,68 +421,11 @@ impl Engine {
         .await
     }
 
-    /// Removes blobs and layers that no plugin needs.
-    pub async fn collect(self: &Arc<Self>, dry_run: bool) -> Result<Vec<Garbage>> {
-        let engine = Arc::clone(self);
-        outlive(async move { engine.collect_now(dry_run).await }).await
-    }
-
-    async fn collect_now(&self, dry_run: bool) -> Result<Vec<Garbage>> {
-        self.refuse_unreadable()?;
-        let _alone = self.alone().await?;
-        let records: Vec<_> = self.slots().iter().map(|slot| slot.record()).collect();
-        let (store, layers) = (self.store.clone(), self.layers.clone());
-        blocking(move || {
-            let blobs = records.iter().flat_map(|record| record.blobs().cloned()).collect();
-            let chains: HashSet<_> = records.iter().map(|record| record.chain()).collect();
-            let mut garbage = store.collect(&blobs, dry_run)?;
-            garbage.extend(layers.collect(&chains, dry_run)?);
-            Ok(garbage)
-        })
-        .await
-    }
-
-    /// `FailedPrecondition` when it is not known what is garbage.
-    fn refuse_unreadable(&self) -> Result<()> {
-        match self.unreadable.iter().find(|dir| dir.exists()) {
-            None => Ok(()),
-            Some(dir) => Err(Error::failed_precondition(format!(
-                "nothing is collected, since nobody knows what the plugin in {} needs: its record \
-                 cannot be read; mend it and start the engine again, or remove the directory",
-                dir.display()
-            ))),
-        }
-    }
-
-    /// Waits until nothing is being installed. Whoever waits for the lock in its queue would hold up
-    /// all that is to be installed meanwhile, for as long as the slowest client takes.
-    async fn alone(&self) -> Result<tokio::sync::RwLockWriteGuard<'_, ()>> {
-        let until = tokio::time::Instant::now() + COLLECT_PATIENCE;
-        loop {
-            match self.collecting.try_write() {
-                Ok(alone) => return Ok(alone),
-                Err(_) if tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(COLLECT_PAUSE).await;
-                }
-                Err(_) => {
-                    return Err(Error::unavailable(
-                        "plugins are being installed or saved; collect garbage later",
-                    ));
-                }
-            }
-        }
-    }
-
     /// Searches a registry.
     pub async fn search(&self, term: &str, limit: usize) -> Result<Vec<Found>> {
         self.registry.search(term, limit).await
     }
 }
-
-/// How long a collection of garbage waits for what is being installed.
-const COLLECT_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks whether something is being installed.
-const COLLECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is kept of each output stream of a command, in bytes.
 const OUTPUT: usize = 1 << 20;

@@ -79,7 +79,7 @@ const KEYS: [Key; 25] = [
         "true",
         "Whether enabled plugins get a socket where Docker and Podman look for plugins.",
     ),
-    key("engine.startTimeout", "30", "Seconds that a plugin may take to accept connections."),
+    key("engine.startTimeout", "10", "Seconds that a plugin may take to accept connections."),
     key("engine.stopTimeout", "10", "Seconds that a plugin may take to end after SIGTERM."),
     key(
         "engine.restarts",
