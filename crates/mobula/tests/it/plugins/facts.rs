@@ -35,7 +35,54 @@ mod alone {
         layers_are_applied_in_their_order,
         an_index_gives_the_manifest_of_this_machine,
         every_privilege_must_be_granted,
+        an_exchange_keeps_mounts_and_a_failed_one_the_version_before,
+        a_plugin_with_volumes_is_removed_by_force_only,
     );
+}
+
+/// Complaint 5: with dockerd it is disable, upgrade, enable, and nobody goes back.
+fn an_exchange_keeps_mounts_and_a_failed_one_the_version_before(kind: Kind) {
+    let bed = Bed::start(kind);
+    let name = bed.publish("me/probe:v1", &probe());
+    let next = bed.publish("me/probe:v2", &probe().and_file("v2", "yes"));
+    let broken = probe().and_file("v3", "yes").with("entrypoint", json!(["/no/such/program"]));
+    let broken = bed.publish("me/probe:v3", &broken);
+    bed.install(&name, "");
+    bed.call(&name, "Create", &json!({ "Name": "kept", "Opts": { "fs": "tmpfs" } }));
+    let mount = bed.call(&name, "Mount", &json!({ "Name": "kept", "ID": "a" }));
+    let target = Path::new(mount["Mountpoint"].as_str().unwrap()).to_owned();
+    let upgrade = |to: &str| {
+        let words = ["--drain", "--grant-all-permissions", "--skip-remote-check", &name, to];
+        bed.home.run(&[&["plugin", "upgrade"][..], &words].concat())
+    };
+    let output = upgrade(&next);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(bed.ask(&name, "/file/v2").text(), "yes");
+    assert!(host::mountinfo::at(&target).unwrap().is_some());
+    let output = upgrade(&broken);
+    assert!(!output.status.success() && said(&output).contains("is back"), "{output:?}");
+    eventually("the version before runs", PATIENCE, || bed.pid(&name).is_some());
+    eventually("it answers", PATIENCE, || {
+        bed.try_call(&name, "Get", &json!({ "Name": "kept" }).to_string()).0 == 200
+    });
+    assert_eq!(bed.ask(&name, "/file/v2").text(), "yes");
+    assert_eq!(bed.ask(&name, "/file/v3").status, 404);
+    assert!(host::mountinfo::at(&target).unwrap().is_some());
+    bed.call(&name, "Unmount", &json!({ "Name": "kept", "ID": "a" }));
+}
+
+/// Their data would go with it.
+fn a_plugin_with_volumes_is_removed_by_force_only(kind: Kind) {
+    let bed = Bed::start(kind);
+    bed.probe("probe");
+    bed.ok("volume create -d probe precious");
+    bed.ok("plugin disable probe");
+    let said = bed.fails("plugin rm probe");
+    assert!(said.contains("precious") && said.contains("data"), "{said}");
+    bed.ok("plugin enable probe");
+    bed.ok("volume rm precious");
+    bed.ok("plugin disable probe");
+    bed.ok("plugin rm probe");
 }
 
 /// With dockerd it is about 9.5 seconds, whatever is said (fact 5).
