@@ -151,14 +151,20 @@ impl Engine {
         slot.unwatch().await;
         self.halt(&slot).await;
         let home = slot.home.clone();
-        blocking(move || {
+        let gone = blocking(move || {
             host::mount::unmount_below(&home.state, force)?;
             failpoint::hit("plugin.unmounted");
             host::file::rename_synced(&home.state, &leaving(&home))
-        })
-        .await?;
+        });
+        if let Err(error) = gone.await {
+            if record.enabled {
+                self.watch(&slot);
+            }
+            return Err(error);
+        }
         // It is gone, whatever becomes of its files: the next start would finish it.
         self.forget(&record.id);
+        self.refresh_published();
         self.tell(&slot, "remove", &[]);
         let (home, ledger) = (slot.home.clone(), Arc::clone(&self.ledger));
         let cleared = blocking(move || {
