@@ -303,7 +303,8 @@ impl Engine {
         let reference = Reference::parse(&pull.remote)?.or_latest();
         let auth = self.auth(&reference, pull.auth.clone()).await?;
         let tag = reference.tag.clone();
-        let text = format!("Pulling from {}", reference.familiar());
+        let repository = Reference { tag: None, digest: None, ..reference.clone() };
+        let text = format!("Pulling from {}", repository.familiar());
         progress.report(Step::Status { id: tag, text });
         let (manifest, config) = self.registry.resolve(&reference, &auth, &self.store).await?;
         let text = format!("Digest: {}", manifest.digest);
@@ -352,7 +353,7 @@ impl Engine {
             for (at, layer) in chain.iter().enumerate() {
                 let mut told = |done| report(&*progress, layer, BlobState::Extracting, done);
                 layers.unpack(&store, &chain[..=at], &limits, &mut told)?;
-                report(&*progress, layer, BlobState::Complete, 0);
+                report(&*progress, layer, BlobState::Complete, layer.size);
             }
             Ok(())
         })

@@ -168,6 +168,8 @@ pub fn dockerd(home: &Home, machine: &Machine, host: &str) -> Command {
     let log = home.path("dockerd.log");
     let log = std::fs::File::options().append(true).create(true).open(log).unwrap();
     let mut command = Command::new("dockerd");
+    // Where it finds nothing of a plugin it takes paths for relative ones, and moves things there.
+    command.current_dir(home.dir());
     command.arg("--data-root").arg(home.path("docker"));
     command.arg("--exec-root").arg(home.path("x"));
     command.arg("--pidfile").arg(home.path("dockerd.pid"));
