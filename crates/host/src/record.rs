@@ -5,6 +5,7 @@ use error::{Error, IoContext, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The version that this program writes.
@@ -31,7 +32,8 @@ pub fn write_new<T: Serialize>(path: &Path, record: &T) -> Result<()> {
     file::write_new(path, &encode(record)?)
 }
 
-fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+/// The text of a record, with its version.
+pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
     let failed = |source| Error::internal("encode a record").because(source);
     let mut value = serde_json::to_value(record).map_err(failed)?;
     if let Value::Object(fields) = &mut value {
@@ -90,6 +92,29 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
 pub fn was_set_aside(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     path.with_file_name(format!("{name}.unusable")).exists()
+}
+
+/// The records in `dir`, in no order.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+    };
+    let mut files = read().doing(|| format!("list {}", dir.display()))?;
+    let is_hidden =
+        |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    files
+        .retain(|path| path.extension().is_some_and(|ending| ending == "json") && !is_hidden(path));
+    Ok(files)
+}
+
+/// Removes a record; a missing one is removed already.
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).doing(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -65,12 +65,6 @@ impl Watch {
             }
         }
     }
-
-    /// Waits for a change until `deadline`; whether there was one.
-    pub fn wait(&self, deadline: Instant) -> Result<bool> {
-        readable(&[self.0.as_fd()], Some(deadline))?;
-        self.take()
-    }
 }
 
 impl AsFd for Watch {
@@ -89,9 +83,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let watch = Watch::new(dir.path()).expect("watched");
         assert!(!watch.take().expect("readable"));
-        assert!(!watch.wait(Instant::now()).expect("readable"));
+        assert_eq!(readable(&[&watch], Some(Instant::now())).expect("waited"), [false]);
         std::fs::write(dir.path().join("new"), "x").expect("written");
-        assert!(watch.wait(Instant::now() + Duration::from_secs(60)).expect("readable"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert_eq!(readable(&[&watch], Some(deadline)).expect("waited"), [true]);
+        assert!(watch.take().expect("readable"));
         assert!(!watch.take().expect("readable"));
     }
 

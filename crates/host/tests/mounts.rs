@@ -591,6 +591,11 @@ fn users_in_another_namespace_are_seen_and_inherited_copies_are_not() {
             elsewhere.display()
         );
         let user = Background::start("unshare", &["-m", "sh", "-c", &script]);
+        // It is ready a moment before it has become the program that it stays.
+        let name = format!("/proc/{}/comm", user.pid());
+        while fs::read_to_string(&name).unwrap().trim() != "sleep" {
+            std::thread::yield_now();
+        }
         let users = linux().other_users(&mount).unwrap();
         assert_eq!(users.len(), 1, "{users:?}");
         assert_eq!((users[0].pid, users[0].command.as_str()), (user.pid(), "sleep"));

@@ -5,7 +5,6 @@
 //! still uses the mount, and no longer. Nothing here mounts or unmounts.
 
 mod calls;
-pub(crate) mod file;
 mod kernel;
 
 #[cfg(test)]
@@ -16,9 +15,9 @@ pub(crate) use calls::Calls;
 use crate::bridge::Answer;
 use crate::id::PluginId;
 use error::Result;
-use file::Read;
 use host::file::Durability;
 use host::process::Identity;
+use host::record::{self, Read};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -77,17 +76,17 @@ impl Ledger {
     fn open_in(dir: &Path, boot: String) -> Result<Self> {
         host::file::make_dir(dir, 0o700)?;
         let mut pages = BTreeMap::new();
-        for path in file::list(dir)? {
+        for path in record::list(dir)? {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let Ok(plugin) = PluginId::parse(stem) else { continue };
-            match file::read::<Page>(&path)? {
+            match record::read::<Page>(&path)? {
                 Read::Fine(page) if page.boot == boot => {
                     pages.insert(plugin, page);
                 }
-                Read::Fine(_) => file::remove(&path)?,
+                Read::Fine(_) => record::remove(&path)?,
                 Read::Missing => {}
                 Read::Unusable(error) => {
-                    let kept = file::set_aside(&path)?;
+                    let kept = record::set_aside(&path)?;
                     tracing::warn!(%error, kept = %kept.display(), "damaged ledger set aside");
                 }
             }
@@ -125,7 +124,7 @@ impl Ledger {
     /// Forgets all mounts of a plugin.
     pub fn clear(&self, plugin: &PluginId) -> Result<()> {
         let mut pages = self.lock();
-        file::remove(&self.path(plugin))?;
+        record::remove(&self.path(plugin))?;
         pages.remove(plugin);
         Ok(())
     }
@@ -190,7 +189,7 @@ impl Ledger {
         change(&mut page);
         if before != Some(&page) {
             // Not synced: after a power cut the boot ID has changed, and all of it is void.
-            file::write(&self.path(plugin), &page, Durability::Volatile)?;
+            record::write(&self.path(plugin), &page, Durability::Volatile)?;
             pages.insert(plugin.clone(), page);
         }
         Ok(())

@@ -30,6 +30,7 @@ use crate::registry::Descriptor;
 use crate::store::{Garbage, Store};
 use error::{Error, IoContext, Kind, Result};
 use host::mount::overlay::{self, Overlay};
+use host::record::{self, Read};
 use host::root::{self, Root};
 use host::{file, mountinfo};
 use serde::{Deserialize, Serialize};
@@ -41,9 +42,6 @@ use tree::{Tree, Used};
 
 /// How many layers a plugin may have: as many as Docker's.
 const LAYERS: usize = 128;
-
-/// The format of `layer.json`.
-const FORMAT: u32 = 1;
 
 /// How much may come out of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +64,6 @@ impl Default for Limits {
 /// What is known about an unpacked layer.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Record {
-    format: u32,
     /// Bytes and entries of this layer and all before it.
     bytes: u64,
     entries: u64,
@@ -220,10 +217,8 @@ impl Layers {
     }
 
     fn publish(&self, staging: Staging, chain: &[Digest], used: Used, flat: bool) -> Result<()> {
-        let record = Record { format: FORMAT, bytes: used.bytes, entries: used.entries, flat };
-        let json = serde_json::to_vec(&record)
-            .map_err(|error| Error::internal("write a layer's record as JSON").because(error))?;
-        staging.write(RECORD, &json)?;
+        let record = Record { bytes: used.bytes, entries: used.entries, flat };
+        staging.write(RECORD, &record::encode(&record)?)?;
         staging.publish(&self.path(chain))
     }
 
@@ -241,7 +236,7 @@ impl Layers {
             let path = self.path(&chain[..length]);
             let record = read_record(&path)?.ok_or_else(|| {
                 Error::not_found(format!(
-                    "layer {} is not unpacked; pull its plugin again",
+                    "layer {} is not unpacked; install or create its plugin again",
                     chain[length - 1]
                 ))
             })?;
@@ -269,16 +264,10 @@ impl Layers {
 const RECORD: &str = "layer.json";
 
 fn read_record(layer: &Path) -> Result<Option<Record>> {
-    let path = layer.join(RECORD);
-    let Some(bytes) = file::read_optional(&path)? else { return Ok(None) };
-    match serde_json::from_slice::<Record>(&bytes) {
-        Ok(record) if record.format == FORMAT => Ok(Some(record)),
-        Ok(record) => Err(Error::failed_precondition(format!(
-            "{} has format {}, this program knows {FORMAT}; use a newer one",
-            path.display(),
-            record.format
-        ))),
-        Err(error) => Err(Error::internal(format!("{} is damaged", path.display())).because(error)),
+    match record::read(&layer.join(RECORD))? {
+        Read::Fine(record) => Ok(Some(record)),
+        Read::Missing => Ok(None),
+        Read::Unusable(error) => Err(error),
     }
 }
 

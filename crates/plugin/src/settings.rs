@@ -82,16 +82,6 @@ impl Overrides {
     pub fn carried_to(&self, config: &Config) -> (Self, Vec<String>) {
         carry::over(self, config)
     }
-
-    /// The files that secret values come from; credentials have none that would be known here.
-    #[must_use]
-    pub fn secret_files(&self) -> Vec<PathBuf> {
-        let file = |variable: &Variable| match &variable.value {
-            Value::Secret(Secret::File(path)) => Some(path.clone()),
-            _ => None,
-        };
-        self.env.iter().filter_map(file).collect()
-    }
 }
 
 /// Docker's `Settings`: mounts, environment, arguments and devices with the user's values in them.

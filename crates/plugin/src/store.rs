@@ -61,9 +61,9 @@ impl Store {
     /// Opens a blob for reading; `NotFound` if it is not here.
     pub fn blob(&self, digest: &Digest) -> Result<File> {
         File::open(self.path(digest)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Error::not_found(format!("blob {digest} is not here; pull its plugin again"))
-            }
+            io::ErrorKind::NotFound => Error::not_found(format!(
+                "blob {digest} is not here; install or create its plugin again"
+            )),
             _ => Error::io(format!("open blob {digest}"), error),
         })
     }
@@ -83,7 +83,7 @@ impl Store {
         let found = Digest::of(&bytes);
         if found != *digest {
             return Err(Error::internal(format!(
-                "{} is damaged: its digest is {found}; remove the file and pull its plugin again",
+                "{} is damaged: its digest is {found}; remove the file, and install or create its plugin again",
                 self.path(digest).display()
             )));
         }

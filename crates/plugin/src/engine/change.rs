@@ -35,13 +35,10 @@ impl Engine {
                 })
                 .await
             }
-            Err(error) => {
-                // Nothing runs any more; what it left is cleared away.
-                self.halt(&slot).await;
-                Err(error)
-            }
+            Err(error) => Err(error),
         };
         if let Err(error) = kept {
+            // A start that failed has cleared up by itself; one that cannot be noted has not.
             self.halt(&slot).await;
             slot.set_status(|status| {
                 status.state = State::Disabled;

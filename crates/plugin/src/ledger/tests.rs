@@ -63,12 +63,12 @@ fn entries_of_another_boot_are_gone() {
     let old = Ledger::open_in(dir.path(), "an earlier boot".to_owned()).unwrap();
     old.add(&plugin, holder("v", "1")).unwrap();
     assert!(ids(&open(dir.path()), &plugin).is_empty());
-    assert!(file::list(dir.path()).unwrap().is_empty());
+    assert!(record::list(dir.path()).unwrap().is_empty());
 }
 
 #[test]
 fn a_damaged_or_newer_file_is_set_aside_and_the_others_count() {
-    for text in ["{\"boot\": \"bo", "", "{\"format\": 2}", "[]"] {
+    for text in ["{\"boot\": \"bo", "", "{\"version\": 2}", "[]"] {
         let dir = tempfile::tempdir().unwrap();
         let (good, bad) = (PluginId::random(), PluginId::random());
         open(dir.path()).add(&good, holder("v", "1")).unwrap();
@@ -76,7 +76,7 @@ fn a_damaged_or_newer_file_is_set_aside_and_the_others_count() {
         let ledger = open(dir.path());
         assert_eq!(ids(&ledger, &good), ["1"]);
         assert!(ids(&ledger, &bad).is_empty());
-        let kept = std::fs::read_to_string(dir.path().join(format!("{bad}.json.damaged")));
+        let kept = std::fs::read_to_string(dir.path().join(format!("{bad}.json.unusable")));
         assert_eq!(kept.unwrap(), text, "set aside, not lost");
         ledger.add(&bad, holder("w", "2")).unwrap();
         assert_eq!(ids(&open(dir.path()), &bad), ["2"]);

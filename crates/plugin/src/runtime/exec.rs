@@ -1,10 +1,11 @@
 //! Running a command in a plugin: the engine's side, and the helper's.
 
 use super::containers::{self, EXEC_LOG};
-use super::records::{Files, Order, encode, remove};
+use super::records::{Files, Order, encode};
 use error::{Error, IoContext, Result};
 use host::exec::{OWN, Program, Streams};
 use host::file::{Durability, write_atomic};
+use host::record::remove;
 use oci_spec::runtime::Spec;
 use std::ffi::OsStr;
 use std::path::Path;

@@ -61,7 +61,7 @@ fn start(launch: &Launch, files: &Files) -> Result<Instance> {
     let child = program.spawn(&args, streams)?;
     let shim = Handle::of_child(child.id().cast_signed())?;
     match read(answer) {
-        Ok(Answer::Started { init, .. }) => {
+        Ok(Answer::Started { init }) => {
             let handle = Handle::open(init)?;
             Ok(Instance::new(files.clone(), order, shim, init, handle))
         }

@@ -2,10 +2,11 @@
 
 use super::complaints;
 use super::containers::{Containers, EXEC_LOG};
-use super::records::{Files, remove};
+use super::records::Files;
 use crate::id::PluginId;
 use error::{Error, IoContext, Result};
 use host::exec::Streams;
+use host::record::remove;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

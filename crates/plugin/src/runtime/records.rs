@@ -18,19 +18,10 @@ use crate::logs::LogLimits;
 use error::{Error, Kind, Result};
 use host::file::Durability;
 use host::process::Identity;
+use host::record::{self, Read};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// The format of all these records.
-const FORMAT: u32 = 1;
-
-#[derive(Serialize, Deserialize)]
-struct Record<T> {
-    format: u32,
-    #[serde(flatten)]
-    body: T,
-}
 
 /// What the shim is to start, beside the bundle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -163,26 +154,15 @@ impl Files {
         let records = ["order", "mounts", "mounting", "status", "exit", "made"]
             .map(|record| self.path(record));
         for path in records.into_iter().chain([self.pid(), self.runtime_log()]) {
-            remove(&path)?;
+            record::remove(&path)?;
         }
         Ok(())
     }
 }
 
-/// Removes a file, which may be missing.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", path.display()), error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes `value` as a record.
+/// Of this boot only, so nothing waits for the disk.
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let json = encode(&Record { format: FORMAT, body: value })?;
-    host::file::write_atomic(path, &json, Durability::Volatile)
+    record::write(path, value, Durability::Volatile)
 }
 
 /// One line of JSON, without its newline.
@@ -192,24 +172,11 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
+    match record::read(path)? {
+        Read::Fine(value) => Ok(Some(value)),
+        Read::Missing => Ok(None),
+        Read::Unusable(error) => Err(error),
     }
-    let Some(json) = host::file::read_optional(path)? else { return Ok(None) };
-    let malformed = |error: serde_json::Error| {
-        let text = format!("{} is malformed; remove it", path.display());
-        Error::internal(text).because(error)
-    };
-    let Format { format } = serde_json::from_slice(&json).map_err(malformed)?;
-    if format > FORMAT {
-        return Err(Error::failed_precondition(format!(
-            "{} was written by a newer version of this program (format {format}); use that one",
-            path.display()
-        )));
-    }
-    let record: Record<T> = serde_json::from_slice(&json).map_err(malformed)?;
-    Ok(Some(record.body))
 }
 
 #[cfg(test)]
@@ -221,7 +188,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::new(dir.path());
         assert!(files.exit().unwrap().is_none());
-        std::fs::write(dir.path().join("exit.json"), r#"{"format":2,"other":1}"#).unwrap();
+        std::fs::write(dir.path().join("exit.json"), r#"{"version":2,"other":1}"#).unwrap();
         let error = files.exit().unwrap_err();
         assert_eq!(error.kind(), Kind::FailedPrecondition);
     }

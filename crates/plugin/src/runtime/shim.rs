@@ -32,7 +32,6 @@ const LAST_CHUNKS: usize = 32;
 pub(super) enum Answer {
     /// The plugin's program runs.
     Started {
-        shim: Identity,
         init: Identity,
     },
     Failed(Failure),
@@ -81,7 +80,7 @@ fn begin(files: &Files, answer: &mut File) -> Result<Shim> {
     )?;
     let handle = Handle::of_child(init)?;
     files.write_status(shim, Some(handle.identity()))?;
-    tell(answer, &Answer::Started { shim, init: handle.identity() })?;
+    tell(answer, &Answer::Started { init: handle.identity() })?;
     let streams = [(Some(output), Stream::new("stdout")), (Some(error), Stream::new("stderr"))];
     Ok(Shim { files: files.clone(), order, signals, init: handle, log, streams })
 }

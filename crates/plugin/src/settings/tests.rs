@@ -133,7 +133,6 @@ fn overrides_read_back_as_they_were_written() {
     let json = serde_json::to_string(&overrides).unwrap();
     assert_eq!(serde_json::from_str::<Overrides>(&json).unwrap(), overrides);
     assert_eq!(serde_json::from_str::<Overrides>("{}").unwrap(), Overrides::default());
-    assert_eq!(overrides.secret_files(), [PathBuf::from("/etc/secret")]);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 
 use super::Create;
 use crate::digest::Digest;
-use crate::ledger::file::{self, Read};
 use error::{Error, Result};
 use host::file::Durability;
+use host::record::{self, Read};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,14 +40,14 @@ impl Records {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         host::file::make_dir(dir, 0o700)?;
         let mut known = BTreeMap::new();
-        for path in file::list(dir)? {
-            match file::read::<Record>(&path)? {
+        for path in record::list(dir)? {
+            match record::read::<Record>(&path)? {
                 Read::Fine(record) => {
                     known.insert(record.name.clone(), record);
                 }
                 Read::Missing => {}
                 Read::Unusable(error) => {
-                    let kept = file::set_aside(&path)?;
+                    let kept = record::set_aside(&path)?;
                     tracing::warn!(%error, kept = %kept.display(), "volume record set aside");
                 }
             }
@@ -66,7 +66,7 @@ impl Records {
     pub(super) async fn put(&self, record: Record) -> Result<()> {
         let this = self.clone();
         blocking(move || {
-            file::write(&this.path(&record.name), &record, Durability::Synced)?;
+            record::write(&this.path(&record.name), &record, Durability::Synced)?;
             this.lock().insert(record.name.clone(), record);
             Ok(())
         })
@@ -80,7 +80,7 @@ impl Records {
         }
         let (this, name) = (self.clone(), name.to_owned());
         blocking(move || {
-            file::remove(&this.path(&name))?;
+            record::remove(&this.path(&name))?;
             this.lock().remove(&name);
             Ok(())
         })

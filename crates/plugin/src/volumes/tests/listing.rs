@@ -132,5 +132,5 @@ async fn a_damaged_record_is_set_aside_and_its_volume_stays() {
     let engine = engine.restarted();
     assert_eq!(engine.volumes.recorded_driver("v"), None);
     assert_eq!(engine.names(Filter::default()).await, ["v"]);
-    assert!(file.with_extension("json.damaged").exists());
+    assert!(file.with_extension("json.unusable").exists());
 }
