@@ -13,7 +13,7 @@ use crate::config::{Config, Device, Mount};
 use error::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is shown in place of a secret.
 pub const REDACTED: &str = "********";

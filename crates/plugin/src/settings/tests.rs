@@ -4,6 +4,7 @@ use super::set::Item;
 use super::*;
 use error::Kind;
 use std::fs;
+use std::path::PathBuf;
 
 fn config() -> Config {
     Config::decode(
