@@ -13,6 +13,7 @@ pub mod engine;
 pub mod engine_api;
 pub mod engine_client;
 pub mod listen;
+pub mod managed;
 pub mod paths;
 pub mod rest;
 pub mod sample;

@@ -37,6 +37,7 @@ pub const SPEC: Spec = Spec {
     ],
     own_options: &[],
     defaults: &[("size", "1GiB"), ("fsType", "ext4")],
+    container: None,
     open,
 };
 

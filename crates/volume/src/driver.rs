@@ -29,8 +29,37 @@ pub struct Spec {
     pub own_options: &'static [OptionSpec],
     /// Volume parameters when neither the user nor the configuration says anything.
     pub defaults: &'static [(&'static str, &'static str)],
+    /// What it needs of the machine as a managed plugin; `None` when it makes no sense as one.
+    pub container: Option<Container>,
     /// Opens it.
     pub open: fn(&Opening) -> Result<Arc<dyn Driver>>,
+}
+
+/// What a driver needs of the machine when it runs in a container of its own, as a managed plugin.
+/// Mounting, which every driver's volumes need, is not said again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Container {
+    /// Why it must reach devices that appear while it runs; `None`: it uses no devices.
+    pub devices: Option<&'static str>,
+    /// Why it needs the machine's network; `None`: it has none.
+    pub network: Option<&'static str>,
+    /// Directories of the machine that it works on.
+    pub directories: &'static [Directory],
+}
+
+/// A directory of the machine that is mounted into a plugin, and that its user may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Directory {
+    /// What users call it: `docker plugin set PLUGIN NAME.source=/dir`.
+    pub name: &'static str,
+    /// The directory when nothing is said: one that every machine has.
+    pub source: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+    /// The service option that says where it is; the plugin sets it, its user cannot.
+    pub option: &'static str,
+    /// What follows the place in the container in that option's value: `/mobula/loop`.
+    pub below: &'static str,
 }
 
 impl Spec {

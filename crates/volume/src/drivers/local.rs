@@ -2,7 +2,8 @@
 //! large: no size is enforced.
 
 use crate::driver::{
-    Attach, Capabilities, Driver, Listed, Opening, Page, Source, Spec, blocking, paginate,
+    Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
+    blocking, paginate,
 };
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit};
@@ -32,6 +33,11 @@ copied directory is a copied volume.",
     common_options: &["mountOptions", "uid", "gid", "mode", "subPath", "readOnly"],
     own_options: &[],
     defaults: &[],
+    container: Some(Container {
+        devices: None,
+        network: None,
+        directories: &[Directory { below: "/mobula/local", ..VOLUMES }],
+    }),
     open,
 };
 
@@ -41,6 +47,16 @@ pub(super) const PATH: OptionSpec = OptionSpec::new(
     Unit::Path,
     "Directory that holds the volumes; by default volumes/<service> in the state directory.",
 );
+
+/// Where both keep their volumes when they run as managed plugins. Not below the propagated mount,
+/// which is deleted with the plugin.
+pub(super) const VOLUMES: Directory = Directory {
+    name: "volumes",
+    source: "/srv",
+    help: "Directory of the machine that holds the volumes; it outlives the plugin.",
+    option: "path",
+    below: "",
+};
 
 const DATA: &str = "data";
 

@@ -2,9 +2,10 @@
 //! snapshots and clones share their blocks where the host's file system can (xfs, btrfs).
 
 use crate::driver::{
-    Attach, Capabilities, Driver, Listed, Opening, Page, Source, Spec, blocking, paginate,
+    Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
+    blocking, paginate,
 };
-use crate::drivers::local::{PATH, bare, missing, this_node, volumes_dir};
+use crate::drivers::local::{PATH, VOLUMES, bare, missing, this_node, volumes_dir};
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
 use crate::shelf::{Record, Shelf};
 use crate::size::Size;
@@ -53,6 +54,11 @@ copied directory is a copied volume: it gets a file system UUID of its own befor
     ],
     own_options: &[],
     defaults: &[("size", "10GiB"), ("fsType", "ext4")],
+    container: Some(Container {
+        devices: Some("a loop device is made for each volume in use"),
+        network: None,
+        directories: &[Directory { below: "/mobula/loop", ..VOLUMES }],
+    }),
     open,
 };
 
