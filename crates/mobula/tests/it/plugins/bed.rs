@@ -230,9 +230,10 @@ impl Bed {
         wire::unix(&self.socket(), line, headers, body.as_bytes()).unwrap()
     }
 
-    /// `docker plugin create`.
+    /// `docker plugin create`. No two have the same content: dockerd 20.10 refuses the second of two
+    /// layers that are made within one second.
     pub fn create(&self, name: &str, image: &Image) {
-        let dir = image.write(&self.home);
+        let dir = image.clone().and_file("name", name).write(&self.home);
         self.ok(&format!("plugin create {name} {}", dir.display()));
     }
 
