@@ -1,11 +1,11 @@
-//! Packing on several processors: blocks of one size are deflated apart from each other and put
-//! together in one gzip member (RFC 1952), so that the same input gives the same bytes on any
+//! Packing on several processors: blocks of one size are packed apart from each other, each a gzip
+//! member of its own (RFC 1952, section 2.2), so that the same input gives the same bytes on any
 //! machine, and any reader of gzip takes it.
 
 use crate::digest::Digest;
 use crate::store::{Ingest, Store};
 use error::{Error, IoContext, Result};
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -17,12 +17,15 @@ const BLOCK: usize = 1 << 20;
 /// Blocks that may wait.
 const WAITING: usize = 8;
 
-/// Fast, but with Huffman codes of its own: at 1 a layer gets a fifth larger, and what the processor
-/// saves goes into writing and hashing it.
-const LEVEL: u32 = 1;
+/// Fast, and still as small as zlib's 2.
+const PACKING: i32 = 1;
 
-/// Deflate, no name, no time, "other" system: nothing that differs between machines.
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// For what can't be made smaller.
+const COPYING: i32 = 0;
+
+/// What is tried of a block before it is packed: so many bytes in so many places.
+const SAMPLE: usize = 16 << 10;
+const SAMPLES: usize = 3;
 
 /// Packs what is written to it into a store.
 pub(super) struct Packer {
@@ -44,9 +47,9 @@ struct Job {
     done: SyncSender<io::Result<Packed>>,
 }
 
+/// A whole gzip member.
 struct Packed {
     bytes: Vec<u8>,
-    crc: Crc,
     is_last: bool,
 }
 
@@ -125,37 +128,65 @@ fn spawn<T: Send + 'static>(
 }
 
 fn work(queue: &Mutex<Receiver<Job>>) {
-    let mut deflate = Compress::new(Compression::new(LEVEL), false);
+    let mut deflate = Deflate::new();
     loop {
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),
             Err(_) => return,
         };
         let Ok(Job { block, is_last, done }) = job else { return };
+        let packed = match &mut deflate {
+            Ok(deflate) => deflate.pack(&block).map(|bytes| Packed { bytes, is_last }),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        };
         // Nobody waits for it when the collector failed.
-        let _ = done.send(pack(&mut deflate, &block, is_last));
+        let _ = done.send(packed);
     }
 }
 
-fn pack(deflate: &mut Compress, block: &[u8], is_last: bool) -> io::Result<Packed> {
-    let mut crc = Crc::new();
-    crc.update(block);
-    deflate.reset();
-    // A block that can't be made smaller grows by a few bytes per 16 KiB.
-    let mut bytes = Vec::with_capacity(block.len() + block.len() / 256 + 1024);
-    let flush = if is_last { FlushCompress::Finish } else { FlushCompress::Sync };
-    loop {
-        let at = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
-        let status = deflate.compress_vec(&block[at..], &mut bytes, flush)?;
-        let is_done = match status {
-            Status::StreamEnd => true,
-            // With room left, the flush is complete.
-            Status::Ok | Status::BufError => !is_last && bytes.len() < bytes.capacity(),
+struct Deflate {
+    packing: Compressor,
+    copying: Compressor,
+    /// Scratch.
+    sample: Vec<u8>,
+}
+
+impl Deflate {
+    fn new() -> Result<Self> {
+        let compressor = |level| match CompressionLvl::new(level) {
+            Ok(level) => Ok(Compressor::new(level)),
+            Err(error) => Err(Error::internal(format!("gzip level {level}: {error:?}"))),
         };
-        if is_done {
-            return Ok(Packed { bytes, crc, is_last });
+        Ok(Self {
+            packing: compressor(PACKING)?,
+            copying: compressor(COPYING)?,
+            sample: Vec::new(),
+        })
+    }
+
+    fn pack(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
+        let is_noise = self.is_noise(block)?;
+        let with = if is_noise { &mut self.copying } else { &mut self.packing };
+        let mut bytes = vec![0; with.gzip_compress_bound(block.len())];
+        let length = with.gzip_compress(block, &mut bytes).map_err(io::Error::other)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// Whether trying shows that nothing is to be gained: it takes as long with noise as with text.
+    fn is_noise(&mut self, block: &[u8]) -> io::Result<bool> {
+        if block.len() < SAMPLES * SAMPLE {
+            return Ok(false);
         }
-        bytes.reserve(BLOCK / 4);
+        self.sample.resize(self.packing.deflate_compress_bound(SAMPLE), 0);
+        let step = (block.len() - SAMPLE) / (SAMPLES - 1);
+        for sample in (0..SAMPLES).map(|number| &block[number * step..][..SAMPLE]) {
+            let packed = self.packing.deflate_compress(sample, &mut self.sample);
+            if packed.map_err(io::Error::other)? < SAMPLE - SAMPLE / 64 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -163,19 +194,67 @@ fn collect(
     mut blob: Ingest,
     results: &Receiver<Receiver<io::Result<Packed>>>,
 ) -> Result<(Digest, u64)> {
-    let write = || "write the packed layer";
-    let mut crc = Crc::new();
-    blob.write_all(&HEADER).doing(write)?;
     while let Ok(packed) = results.recv() {
         let Ok(packed) = packed.recv() else { break };
         let packed = packed.doing(|| "pack the layer")?;
-        blob.write_all(&packed.bytes).doing(write)?;
-        crc.combine(&packed.crc);
+        blob.write_all(&packed.bytes).doing(|| "write the packed layer")?;
         if packed.is_last {
-            blob.write_all(&crc.sum().to_le_bytes()).doing(write)?;
-            blob.write_all(&crc.amount().to_le_bytes()).doing(write)?;
             return blob.commit();
         }
     }
     Err(Error::aborted("the layer was not packed to its end"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::MultiGzDecoder;
+    use std::io::Read;
+
+    /// What can't be compressed, the same in every run (xorshift64).
+    fn noise(bytes: usize) -> Vec<u8> {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        };
+        (0..bytes.div_ceil(8)).flat_map(|_| next()).take(bytes).collect()
+    }
+
+    fn packed(plain: &[u8]) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let mut packer = Packer::new(&store).unwrap();
+        packer.write_all(plain).unwrap();
+        let (digest, size) = packer.finish().unwrap();
+        let packed = store.read(&digest, u64::MAX).unwrap();
+        assert_eq!(packed.len() as u64, size);
+        packed
+    }
+
+    fn unpacked(packed: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(packed).read_to_end(&mut plain).unwrap();
+        plain
+    }
+
+    #[test]
+    fn what_comes_out_is_what_went_in() {
+        let text = b"words and words ".repeat(BLOCK / 8);
+        let mixed = [noise(BLOCK / 2), text.clone(), noise(BLOCK + 1)].concat();
+        let exact = text[..BLOCK].to_vec();
+        for plain in [Vec::new(), b"x".to_vec(), text, noise(3 * BLOCK), mixed, exact] {
+            let packed = packed(&plain);
+            assert!(unpacked(&packed) == plain, "{} bytes", plain.len());
+        }
+    }
+
+    #[test]
+    fn noise_hardly_grows() {
+        let plain = noise(5 * BLOCK);
+        let packed = packed(&plain);
+        assert!(packed.len() < plain.len() + plain.len() / 1000, "{}", packed.len());
+    }
 }
