@@ -30,13 +30,14 @@ use crate::registry::Descriptor;
 use crate::store::{Garbage, Store};
 use error::{Error, IoContext, Kind, Result};
 use host::mount::overlay::{self, Overlay};
-use host::record::{self, Read};
+use host::record::{self, Read as Recorded};
 use host::root::{self, Root};
 use host::{file, mountinfo};
 use serde::{Deserialize, Serialize};
 use staging::Staging;
 use std::collections::HashSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use tree::{Tree, Used};
 
@@ -95,6 +96,19 @@ impl Layers {
         unpacked: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let Some(layer) = chain.last() else { return Ok(()) };
+        self.unpack_from(|| store.blob(&layer.digest), chain, limits, unpacked)
+    }
+
+    /// The same with `open` for the last layer's blob, which need not be in the store yet: what
+    /// comes out of it is verified before it counts.
+    pub fn unpack_from<R: Read + Send>(
+        &self,
+        open: impl FnOnce() -> Result<R>,
+        chain: &[Descriptor],
+        limits: &Limits,
+        unpacked: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let Some(layer) = chain.last() else { return Ok(()) };
         let digests: Vec<Digest> = chain.iter().map(|layer| layer.digest.clone()).collect();
         check_length(&digests)?;
         if self.path(&digests).exists() {
@@ -107,8 +121,7 @@ impl Layers {
         let used = self.used(below)?;
         let origin = format!("layer {}", layer.digest);
         let mut tree = Tree::new(root, &origin, limits, used, !below.is_empty());
-        let blob = store.blob(&layer.digest)?;
-        decode::with_layer(blob, layer, limits, unpacked, |plain| {
+        decode::with_layer(open()?, layer, limits, unpacked, |plain| {
             entry::each(plain, &origin, |entry, data| tree.add(entry, data))
         })?;
         let (used, root) = tree.finish()?;
@@ -265,9 +278,9 @@ const RECORD: &str = "layer.json";
 
 fn read_record(layer: &Path) -> Result<Option<Record>> {
     match record::read(&layer.join(RECORD))? {
-        Read::Fine(record) => Ok(Some(record)),
-        Read::Missing => Ok(None),
-        Read::Unusable(error) => Err(error),
+        Recorded::Fine(record) => Ok(Some(record)),
+        Recorded::Missing => Ok(None),
+        Recorded::Unusable(error) => Err(error),
     }
 }
 

@@ -7,8 +7,10 @@
 //! <dir>/partial/ingest-<uuid>  coming in, its digest unknown; locked likewise
 //! ```
 
+mod follow;
 mod incoming;
 
+pub use follow::Follower;
 pub use incoming::{Ingest, Writer};
 
 use crate::digest::Digest;

@@ -13,6 +13,7 @@ use crate::reference::Reference;
 use crate::registry::{Auth, Descriptor, Manifest};
 use crate::rootfs;
 use crate::settings::Overrides;
+use crate::store::Follower;
 use error::{Error, Kind, Result};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -20,6 +21,7 @@ use host::failpoint;
 use jiff::Timestamp;
 use std::io::{Read, Write};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// Layers fetched side by side.
 const PARALLEL: usize = 3;
@@ -315,14 +317,24 @@ impl Engine {
         for layer in &manifest.layers {
             report(&**progress, layer, BlobState::Waiting, 0);
         }
+        let (senders, coming): (Vec<_>, Vec<_>) =
+            manifest.layers.iter().map(|_| oneshot::channel()).unzip();
         let fetches: Vec<BoxFuture<'_, Result<()>>> = manifest
             .layers
             .iter()
-            .map(|layer| {
-                self.registry.fetch(&reference, &auth, layer, &self.store, &**progress).boxed()
+            .zip(senders)
+            .map(|(layer, sender)| {
+                let begun = move |follower| drop(sender.send(follower));
+                self.registry
+                    .fetch(&reference, &auth, layer, &self.store, &**progress, begun)
+                    .boxed()
             })
             .collect();
-        stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        let fetched = stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<()>();
+        let unpacked = self.unpack_coming(&manifest.layers, coming, progress);
+        let (fetched, unpacked) = tokio::join!(fetched, unpacked);
+        // What unpacking says of bytes that turn out to be wrong is worth nothing.
+        fetched.and(unpacked)?;
         let content = self.content(&reference, &manifest, decoded, required);
         self.unpack(&content.layers, progress).await?;
         Ok(content)
@@ -343,6 +355,39 @@ impl Engine {
             layers: manifest.layers.clone(),
             privileges,
         }
+    }
+
+    /// Unpacks layers while they come in, as far as that goes without a break; what is missing then
+    /// is left to [`unpack`](Self::unpack).
+    async fn unpack_coming(
+        &self,
+        chain: &[Descriptor],
+        coming: Vec<oneshot::Receiver<Option<Follower>>>,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<()> {
+        let (layers, limits) = (self.layers.clone(), self.options.limits);
+        let (chain, progress) = (chain.to_vec(), Arc::clone(progress));
+        blocking(move || {
+            for (at, begun) in coming.into_iter().enumerate() {
+                // One that is here is unpacked in no time later on.
+                let Ok(Some(follower)) = begun.blocking_recv() else { break };
+                let outcome = follower.outcome();
+                let mut told = |done| {
+                    // Until then its bar shows how it comes in.
+                    if outcome.is_whole() {
+                        report(&*progress, &chain[at], BlobState::Extracting, done);
+                    }
+                };
+                let unpacked =
+                    layers.unpack_from(|| Ok(follower), &chain[..=at], &limits, &mut told);
+                match unpacked {
+                    Err(_) if outcome.is_broken() => break,
+                    other => other?,
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn unpack(&self, chain: &[Descriptor], progress: &Arc<dyn Progress>) -> Result<()> {

@@ -8,7 +8,7 @@ use super::{Auth, Descriptor, Manifest, Registry, blocking, words};
 use crate::digest::Digest;
 use crate::progress::{BlobState, Progress, Silent, Step};
 use crate::reference::Reference;
-use crate::store::{Store, Writer};
+use crate::store::{Follower, Store, Writer};
 use error::{Error, Result};
 use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Response, StatusCode};
@@ -32,13 +32,14 @@ impl Registry {
         let session = Session::open(self, reference, auth, "pull", &[]).await?;
         let manifest = find_manifest(&session, reference, store).await?;
         let download = Download { session: &session, blob: &manifest.config, progress: &Silent };
-        download.run(store).await?;
+        download.run(store, |_| ()).await?;
         let (store, digest) = (store.clone(), manifest.config.digest.clone());
         let config = blocking(move || store.read(&digest, LARGEST_CONFIG)).await?;
         Ok((manifest, config))
     }
 
-    /// Fetches one layer into `store`, resuming what is there in part.
+    /// Fetches one layer into `store`, resuming what is there in part. `begun` is given a reader
+    /// that goes along with it, or `None` when the layer is there already.
     pub async fn fetch(
         &self,
         reference: &Reference,
@@ -46,9 +47,10 @@ impl Registry {
         blob: &Descriptor,
         store: &Store,
         progress: &dyn Progress,
+        begun: impl FnOnce(Option<Follower>) + Send,
     ) -> Result<()> {
         let session = Session::open(self, reference, auth, "pull", &[]).await?;
-        Download { session: &session, blob, progress }.run(store).await
+        Download { session: &session, blob, progress }.run(store, begun).await
     }
 }
 
@@ -125,7 +127,7 @@ enum Ended {
 }
 
 impl Download<'_> {
-    async fn run(&self, store: &Store) -> Result<()> {
+    async fn run(&self, store: &Store, begun: impl FnOnce(Option<Follower>) + Send) -> Result<()> {
         let (digest, size) = (self.blob.digest.clone(), self.blob.size);
         let there = {
             let (store, digest) = (store.clone(), digest.clone());
@@ -133,6 +135,7 @@ impl Download<'_> {
         };
         if let Some(there) = there {
             self.report(BlobState::Exists, there);
+            begun(None);
             return if there == size { Ok(()) } else { Err(self.wrong_size(there)) };
         }
         let begin = {
@@ -140,6 +143,7 @@ impl Download<'_> {
             move || store.writer(&digest, size)
         };
         let writer = blocking(begin.clone()).await?;
+        begun(writer.follow()?);
         let was_begun = writer.offset() > 0;
         match self.attempts(writer).await {
             // What an earlier attempt left may be what is wrong.

@@ -50,7 +50,7 @@ impl Desk {
     }
 
     async fn fetch(&self, reference: &Reference, blob: &Descriptor) -> Result<()> {
-        self.registry.fetch(reference, &Auth::Anonymous, blob, &self.store, &Silent).await
+        self.registry.fetch(reference, &Auth::Anonymous, blob, &self.store, &Silent, |_| ()).await
     }
 
     /// Names of the files in the store, partial ones too.
@@ -84,7 +84,10 @@ async fn a_plugin_is_resolved_and_its_layer_fetched() {
     assert_eq!(manifest.digest, Digest::of(&content.manifest));
     let notes = Notes::default();
     let blob = &manifest.layers[0];
-    desk.registry.fetch(&reference, &Auth::Anonymous, blob, &desk.store, &notes).await.unwrap();
+    desk.registry
+        .fetch(&reference, &Auth::Anonymous, blob, &desk.store, &notes, |_| ())
+        .await
+        .unwrap();
     assert_eq!(desk.store.read(&blob.digest, 4 << 20).unwrap(), content.layer);
     assert_eq!(desk.files("partial"), [""; 0]);
     let states: Vec<_> = notes

@@ -6,7 +6,6 @@ use crate::digest::{Digest, Hasher};
 use crate::registry::Descriptor;
 use error::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,7 +114,7 @@ impl<R: Read> Read for Bounded<R> {
 /// Runs `take` on the plain stream of `layer`, and then makes sure that all that was read of `blob`
 /// is what the descriptor says. `consumed` is told the packed bytes read so far.
 pub(super) fn with_layer<T>(
-    blob: File,
+    blob: impl Read + Send,
     layer: &Descriptor,
     limits: &Limits,
     consumed: &mut dyn FnMut(u64),
@@ -147,7 +146,7 @@ enum Message {
 }
 
 fn produce(
-    blob: File,
+    blob: impl Read,
     layer: &Descriptor,
     limits: &Limits,
     plain: &SyncSender<Message>,
@@ -167,7 +166,7 @@ fn produce(
 }
 
 fn unpack(
-    packed: &mut Hashed,
+    packed: &mut Hashed<impl Read>,
     layer: &Descriptor,
     limits: &Limits,
     plain: &SyncSender<Message>,
@@ -210,13 +209,13 @@ fn expect(layer: &Descriptor, found: Packing) -> io::Result<()> {
     }
 }
 
-struct Hashed {
-    inner: File,
+struct Hashed<R> {
+    inner: R,
     hasher: Hasher,
     length: Arc<AtomicU64>,
 }
 
-impl Read for Hashed {
+impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);

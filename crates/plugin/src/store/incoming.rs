@@ -1,6 +1,7 @@
 //! Blobs on their way in: hashed while they are written, durable and verified before they get their
 //! name. What is complete is the store's business.
 
+use super::follow::{Announcer, Follower};
 use super::{Garbage, Store};
 use crate::digest::{Digest, Hasher};
 use error::{Error, IoContext, Result};
@@ -130,6 +131,7 @@ pub struct Writer {
     size: u64,
     /// Another writer was faster: there is nothing to write.
     is_here: bool,
+    announcer: Announcer,
 }
 
 impl Writer {
@@ -145,7 +147,18 @@ impl Writer {
         } else {
             partial.resume(size)?;
         }
-        Ok(Self { store, partial, digest, size, is_here })
+        let announcer = Announcer::new(partial.length);
+        Ok(Self { store, partial, digest, size, is_here, announcer })
+    }
+
+    /// A reader that goes along with what is written. `None`: the blob is here, whole.
+    pub fn follow(&self) -> Result<Option<Follower>> {
+        if self.is_here {
+            return Ok(None);
+        }
+        let path = &self.partial.path;
+        let file = File::open(path).doing(|| format!("open {}", path.display()))?;
+        Ok(Some(self.announcer.follow(file)))
     }
 
     /// Bytes that are here already, to go on from. Equal to the size: only `commit` is missing.
@@ -156,6 +169,7 @@ impl Writer {
 
     /// Begins anew: the server does not do ranges.
     pub fn restart(&mut self) -> Result<()> {
+        self.announcer.is_broken();
         if self.is_here { Ok(()) } else { self.partial.restart() }
     }
 
@@ -165,7 +179,7 @@ impl Writer {
         if self.is_here {
             return Ok(());
         }
-        let Self { store, partial, digest, size, .. } = self;
+        let Self { store, partial, digest, size, announcer, .. } = self;
         if partial.length != size {
             return Err(Error::unavailable(format!(
                 "blob {digest} is incomplete: {} of {size} bytes came in; try again",
@@ -179,7 +193,9 @@ impl Writer {
                 "blob {digest} came in with the digest {found}: damaged or forged; nothing was kept"
             )));
         }
-        partial.publish(&store.path(&digest))
+        partial.publish(&store.path(&digest))?;
+        announcer.is_whole();
+        Ok(())
     }
 }
 
@@ -193,7 +209,9 @@ impl Write for Writer {
                 format!("blob {} is larger than its {} bytes", self.digest, self.size),
             ));
         }
-        self.partial.append(bytes)
+        let count = self.partial.append(bytes)?;
+        self.announcer.has(self.partial.length);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

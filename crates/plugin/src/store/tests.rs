@@ -187,3 +187,67 @@ fn a_collection_spares_what_is_kept_and_what_is_being_written() {
     alive.commit().unwrap();
     assert_eq!(store.find(&Digest::of(b"alive")).unwrap(), Some(5));
 }
+
+/// Reads a blob of 11 bytes while `write` writes it.
+fn followed(write: impl FnOnce(Writer)) -> (io::Result<Vec<u8>>, bool) {
+    let (_dir, store) = store();
+    let writer = store.writer(&Digest::of(b"hello world"), 11).unwrap();
+    let mut follower = writer.follow().unwrap().unwrap();
+    let outcome = follower.outcome();
+    let read = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut bytes = Vec::new();
+            follower.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        write(writer);
+        reader.join().unwrap()
+    });
+    assert_eq!(outcome.is_whole(), read.is_ok());
+    (read, outcome.is_broken())
+}
+
+#[test]
+fn a_blob_is_read_while_it_comes_in() {
+    let (read, is_broken) = followed(|mut writer| {
+        writer.write_all(b"hello").unwrap();
+        writer.write_all(b" world").unwrap();
+        writer.commit().unwrap();
+    });
+    assert_eq!((read.unwrap(), is_broken), (b"hello world".to_vec(), false));
+}
+
+#[test]
+fn who_reads_a_blob_that_is_given_up_begun_anew_or_wrong_fails() {
+    let given_up = |mut writer: Writer| writer.write_all(b"hello").unwrap();
+    let begun_anew = |mut writer: Writer| {
+        writer.write_all(b"hello").unwrap();
+        writer.restart().unwrap();
+        writer.write_all(b"hello world").unwrap();
+        writer.commit().unwrap();
+    };
+    let wrong = |mut writer: Writer| {
+        writer.write_all(b"hello_world").unwrap();
+        writer.commit().unwrap_err();
+    };
+    let writes: [&dyn Fn(Writer); 3] = [&given_up, &begun_anew, &wrong];
+    for (number, write) in writes.into_iter().enumerate() {
+        let (read, is_broken) = followed(write);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::BrokenPipe, "{number}");
+        assert!(is_broken, "{number}");
+    }
+}
+
+#[test]
+fn what_an_earlier_attempt_left_is_read_too_and_what_is_here_needs_no_following() {
+    let (_dir, store) = store();
+    let digest = Digest::of(b"hello world");
+    store.writer(&digest, 11).unwrap().write_all(b"hello").unwrap();
+    let mut writer = store.writer(&digest, 11).unwrap();
+    let mut follower = writer.follow().unwrap().unwrap();
+    let mut bytes = [0; 5];
+    follower.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"hello");
+    writer.write_all(b" world").unwrap();
+    writer.commit().unwrap();
+    assert!(store.writer(&digest, 11).unwrap().follow().unwrap().is_none());
+}

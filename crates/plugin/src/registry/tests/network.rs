@@ -164,7 +164,10 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
     let (desk, reference) = (Desk::new(), fake.reference("me/probe"));
     let auth = basic("me", "secret");
     desk.registry.resolve(&reference, &auth, &desk.store).await.unwrap();
-    desk.registry.fetch(&reference, &auth, &content.layer(), &desk.store, &Silent).await.unwrap();
+    desk.registry
+        .fetch(&reference, &auth, &content.layer(), &desk.store, &Silent, |_| ())
+        .await
+        .unwrap();
     let (inside, outside) = (fake.asked(), storage.asked());
     assert!(inside.iter().any(|asked| asked.header("authorization").starts_with("Basic ")));
     assert!(!outside.is_empty());

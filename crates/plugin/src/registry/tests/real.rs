@@ -143,7 +143,11 @@ async fn a_download_from_a_real_registry_goes_on_where_it_was_left() {
     let partial = other.dir.path().join("blobs/partial").join(blob.digest.hex());
     std::fs::write(&partial, &content.layer[..2_000_000]).unwrap();
     let notes = Notes::default();
-    other.registry.fetch(&tag, &Auth::Anonymous, &blob, &other.store, &notes).await.unwrap();
+    other
+        .registry
+        .fetch(&tag, &Auth::Anonymous, &blob, &other.store, &notes, |_| ())
+        .await
+        .unwrap();
     let notes = notes.0.lock().unwrap();
     assert!(matches!(notes[0], Step::Blob { current: 2_000_000, .. }), "{notes:?}");
 }
