@@ -114,6 +114,30 @@ pub fn spawn<S: AsRef<OsStr>>(program: &Path, args: &[S], streams: Streams) -> R
         .doing(|| format!("start {}", program.display()))
 }
 
+/// Restricts this thread's system calls, and those of what it becomes, by a program of classic BPF
+/// (seccomp(2)): an array of `struct sock_filter`. Needs `no_new_privs`, or CAP_SYS_ADMIN.
+pub fn restrict(filter: &[u8]) -> Result<()> {
+    let doing = || "restrict the plugin's system calls";
+    let mut instructions: Vec<libc::sock_filter> = filter
+        .chunks_exact(size_of::<libc::sock_filter>())
+        .map(|bytes| libc::sock_filter {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            jt: bytes[2],
+            jf: bytes[3],
+            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        })
+        .collect();
+    let len = u16::try_from(instructions.len())
+        .map_err(|_| Error::internal("the system call filter has too many instructions"))?;
+    let program = libc::sock_fprog { len, filter: instructions.as_mut_ptr() };
+    // SAFETY: `program` points to `len` instructions that live until the call returns; the kernel
+    // copies them.
+    let done = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).doing(doing) }
+}
+
 /// Becomes `program` with the present environment and default signals; returns only the failure.
 #[must_use]
 pub fn replace<S: AsRef<OsStr>>(program: &str, args: &[S]) -> std::io::Error {

@@ -15,6 +15,7 @@ mod complaints;
 mod containers;
 mod entrypoint;
 mod exec;
+mod filter;
 mod launch;
 mod mounts;
 mod program;

@@ -10,10 +10,9 @@ use error::{Error, IoContext, Result};
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
-use libcontainer::seccomp::{SeccompError, initialize_seccomp};
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use oci_spec::runtime::Spec;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::path::Path;
@@ -53,12 +52,9 @@ impl BuiltIn {
         }
     }
 
-    /// The plugin's system call filter.
-    fn seccomp(&self) -> Result<Option<LinuxSeccomp>> {
-        let config = self.files.bundle().join("config.json");
-        let reading = |error| Error::internal(format!("read {}", config.display())).because(error);
-        let spec = Spec::load(&config).map_err(reading)?;
-        Ok(spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()))
+    fn execute(&self, failure: PipeWriter, is_command: bool) -> Result<Execute> {
+        let filter = self.files.filter()?.map(Rc::from);
+        Ok(Execute { failure: Rc::new(failure), filter, is_command })
     }
 }
 
@@ -80,8 +76,7 @@ impl Containers for BuiltIn {
     fn create(&mut self) -> Result<()> {
         complaints::record(&self.files.runtime_log())?;
         let (read, write) = std::io::pipe().doing(|| "make a pipe")?;
-        let executor = Execute { failure: Rc::new(write), command: None };
-        self.builder(executor)?
+        self.builder(self.execute(write, false)?)?
             .with_pid_file(Some(self.files.pid()))
             .map_err(|error| self.failure("prepare the container", &error))?
             .as_init(self.files.bundle())
@@ -109,10 +104,8 @@ impl Containers for BuiltIn {
         let log = process.with_extension(EXEC_LOG);
         complaints::record(&log)?;
         let (mut read, write) = std::io::pipe().doing(|| "make a pipe")?;
-        let command = Some(Confined { seccomp: self.seccomp()? });
-        let executor = Execute { failure: Rc::new(write), command };
         let built = self
-            .builder(executor)?
+            .builder(self.execute(write, true)?)?
             .as_tenant()
             .with_process(Some(process))
             .with_detach(true)
@@ -137,24 +130,25 @@ impl Containers for BuiltIn {
 #[derive(Clone)]
 struct Execute {
     failure: Rc<PipeWriter>,
-    /// Set for a further command in the plugin.
-    command: Option<Confined>,
-}
-
-/// What libcontainer leaves out for further commands.
-#[derive(Clone)]
-struct Confined {
-    seccomp: Option<LinuxSeccomp>,
-}
-
-impl Confined {
-    fn apply(&self) -> Result<(), SeccompError> {
-        let _ = host::reaper::end_with_parent();
-        self.seccomp.as_ref().map_or(Ok(()), |filter| initialize_seccomp(filter).map(drop))
-    }
+    filter: Option<Rc<[u8]>>,
+    /// A further command in the plugin.
+    is_command: bool,
 }
 
 impl Execute {
+    /// What libcontainer leaves to us: always of a further command, and of the plugin's program
+    /// unless the spec says it.
+    fn confine(&self, spec: &Spec) -> Result<()> {
+        if self.is_command {
+            let _ = host::reaper::end_with_parent();
+        }
+        let is_in_spec = spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some());
+        match &self.filter {
+            Some(filter) if self.is_command || !is_in_spec => host::exec::restrict(filter),
+            _ => Ok(()),
+        }
+    }
+
     fn fail(&self, text: String) -> ExecutorError {
         let _ = (&*self.failure).write_all(text.as_bytes());
         ExecutorError::Other(text)
@@ -166,8 +160,8 @@ impl Executor for Execute {
         let process = spec.process().as_ref();
         let args = process.and_then(|process| process.args().clone()).unwrap_or_default();
         let program = args.first().ok_or(ExecutorError::InvalidArg)?;
-        if let Some(Err(error)) = self.command.as_ref().map(Confined::apply) {
-            return Err(self.fail(format!("can't restrict the plugin's system calls: {error}")));
+        if let Err(error) = self.confine(spec) {
+            return Err(self.fail(error.chain()));
         }
         let error = host::exec::replace(program, &args);
         let text = format!("{program} can't be executed in the plugin: {error}{}", hint(&error));

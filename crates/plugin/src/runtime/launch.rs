@@ -2,7 +2,7 @@
 
 use super::records::{Files, Order, encode};
 use super::shim::Answer;
-use super::{Instance, Launch, PATIENCE, Runtime, clean, entrypoint, mounts};
+use super::{Instance, Launch, PATIENCE, Runtime, clean, entrypoint, filter, mounts};
 use error::{Error, IoContext, Result};
 use host::exec::{OWN, Program, Streams};
 use host::file::{Durability, make_dir, write_atomic};
@@ -110,12 +110,26 @@ fn write(launch: &Launch, files: &Files) -> Result<Order> {
         make_dir(&directory, 0o700)?;
     }
     if launch.runtime == Runtime::BuiltIn {
+        split_filter(&mut spec, files)?;
         files.write_mounts(&mounts::split(&mut spec, files.run())?)?;
     }
     let config = files.bundle().join("config.json");
     write_atomic(&config, &encode(&spec)?, Durability::Volatile)?;
     files.write_order(&order)?;
     Ok(order)
+}
+
+/// Takes the system call filter out of the spec where we can set it ourselves: where it takes no
+/// capability to do so. Further commands get it in any case, which libcontainer does not see to.
+fn split_filter(spec: &mut Spec, files: &Files) -> Result<()> {
+    let no_new_privileges = spec.process().as_ref().and_then(Process::no_new_privileges);
+    let Some(linux) = spec.linux_mut().as_mut() else { return Ok(()) };
+    let Some(profile) = linux.seccomp() else { return Ok(()) };
+    files.write_filter(&filter::program(profile)?)?;
+    if no_new_privileges == Some(true) {
+        linux.set_seccomp(None);
+    }
+    Ok(())
 }
 
 /// The shim's answer: one line of JSON, and the end.

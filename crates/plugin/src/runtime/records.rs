@@ -4,6 +4,7 @@
 //! ```text
 //! run/order.json      engine → shim    what to start
 //! run/mounts.json     engine → hook    what libcontainer must not mount
+//! run/filter          engine → maker   the system call filter, as the kernel takes it
 //! run/bundle/         engine → runtime
 //! run/status.json     shim → engine    who runs; without `init` while it is starting
 //! run/containers/     runtime          its state
@@ -95,6 +96,19 @@ impl Files {
         self.0.join("runtime.log")
     }
 
+    fn filter_file(&self) -> PathBuf {
+        self.0.join("filter")
+    }
+
+    /// The system call filter that we set ourselves.
+    pub(super) fn filter(&self) -> Result<Option<Vec<u8>>> {
+        host::file::read_optional(&self.filter_file())
+    }
+
+    pub(super) fn write_filter(&self, program: &[u8]) -> Result<()> {
+        host::file::write_atomic(&self.filter_file(), program, Durability::Volatile)
+    }
+
     fn path(&self, record: &str) -> PathBuf {
         self.0.join(format!("{record}.json"))
     }
@@ -153,7 +167,8 @@ impl Files {
         }
         let records = ["order", "mounts", "mounting", "status", "exit", "made"]
             .map(|record| self.path(record));
-        for path in records.into_iter().chain([self.pid(), self.runtime_log()]) {
+        for path in records.into_iter().chain([self.pid(), self.runtime_log(), self.filter_file()])
+        {
             record::remove(&path)?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::fixture::{Plugin, Wanted, with_each_runtime};
 use crate::fixture::{PATIENCE, eventually};
-use plugin::runtime::Instance;
+use plugin::runtime::{Instance, Runtime};
 use std::time::Duration;
 
 #[test]
@@ -143,33 +143,42 @@ fn a_second_start_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_system_call_filter_is_in_force() {
+    with_each_runtime(|runtime| a_filter_is_in_force(runtime, None));
+}
+
+#[test]
+fn a_system_call_filter_is_in_force_without_privileges_to_gain() {
+    with_each_runtime(|runtime| a_filter_is_in_force(runtime, Some(true)));
+}
+
+fn a_filter_is_in_force(runtime: Runtime, no_new_privileges: Option<bool>) {
     use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompBuilder, LinuxSyscallBuilder};
-    with_each_runtime(|runtime| {
-        let plugin = Plugin::new(runtime);
-        let mut launch = plugin.launch_of(&Wanted::script(
-            "busybox mkdir /tmp/x || echo refused; while :; do busybox sleep 1; done",
-        ));
-        let rule = LinuxSyscallBuilder::default()
-            .names(["mkdir".to_owned(), "mkdirat".to_owned()])
-            .action(LinuxSeccompAction::ScmpActErrno)
-            .build()
-            .unwrap();
-        let filter = LinuxSeccompBuilder::default()
-            .default_action(LinuxSeccompAction::ScmpActAllow)
-            .syscalls([rule])
-            .build()
-            .unwrap();
-        let mut linux = launch.spec.linux().clone().unwrap();
-        linux.set_seccomp(Some(filter));
-        launch.spec.set_linux(Some(linux));
-        let instance = Instance::launch(&launch).unwrap();
-        eventually("it has tried", PATIENCE, || plugin.said().contains("refused\n"));
-        // Also for what is run in it later.
-        let command = ["/bin/busybox", "mkdir", "/tmp/y"].map(str::to_owned).to_vec();
-        let (code, _, error) = instance.exec(command, 1000).unwrap();
-        assert_ne!(code, 0);
-        let error = String::from_utf8(error).unwrap();
-        assert!(error.contains("Operation not permitted"), "{error}");
-        plugin.stop(&instance, Duration::ZERO);
-    });
+    let plugin = Plugin::new(runtime);
+    let mut launch = plugin.launch_of(&Wanted::script(
+        "busybox mkdir /tmp/x || echo refused; while :; do busybox sleep 1; done",
+    ));
+    let rule = LinuxSyscallBuilder::default()
+        .names(["mkdir".to_owned(), "mkdirat".to_owned()])
+        .action(LinuxSeccompAction::ScmpActErrno)
+        .build()
+        .unwrap();
+    let filter = LinuxSeccompBuilder::default()
+        .default_action(LinuxSeccompAction::ScmpActAllow)
+        .syscalls([rule])
+        .build()
+        .unwrap();
+    let mut linux = launch.spec.linux().clone().unwrap();
+    linux.set_seccomp(Some(filter));
+    launch.spec.set_linux(Some(linux));
+    let process = launch.spec.process_mut().as_mut().unwrap();
+    process.set_no_new_privileges(no_new_privileges);
+    let instance = Instance::launch(&launch).unwrap();
+    eventually("it has tried", PATIENCE, || plugin.said().contains("refused\n"));
+    // Also for what is run in it later.
+    let command = ["/bin/busybox", "mkdir", "/tmp/y"].map(str::to_owned).to_vec();
+    let (code, _, error) = instance.exec(command, 1000).unwrap();
+    assert_ne!(code, 0);
+    let error = String::from_utf8(error).unwrap();
+    assert!(error.contains("Operation not permitted"), "{error}");
+    plugin.stop(&instance, Duration::ZERO);
 }
