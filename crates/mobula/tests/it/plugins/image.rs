@@ -74,7 +74,7 @@ impl Image {
 }
 
 /// The probe without its debugging information, in this home.
-fn program(home: &Home) -> PathBuf {
+pub fn program(home: &Home) -> PathBuf {
     let stripped = home.path("probe");
     if !stripped.exists() {
         ok(Command::new("strip").arg("-o").arg(&stripped).arg(built()));
