@@ -18,6 +18,7 @@ mod facts;
 mod legacy;
 mod operations;
 mod requests;
+mod skeleton;
 mod trouble;
 mod volumes;
 

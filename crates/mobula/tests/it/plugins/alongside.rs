@@ -1,5 +1,5 @@
 //! One plugin, many engines: what `mobula engine` runs is used by dockerd, Podman and clients in
-//! other languages, and its registry artefacts are dockerd's.
+//! other languages.
 
 use super::bed::{Bed, Kind};
 use super::image::probe;
@@ -13,34 +13,7 @@ on_both!(docker_py_drives_a_plugin);
 mod alone {
     use super::*;
 
-    on_ours!(
-        a_plugin_goes_from_a_directory_over_a_registry_to_both_engines,
-        dockerd_uses_a_plugin_of_the_engine_beside_it,
-        podman_uses_a_plugin,
-    );
-}
-
-/// create → push → install by ours and by dockerd → volume → data on the host.
-fn a_plugin_goes_from_a_directory_over_a_registry_to_both_engines(kind: Kind) {
-    let mut bed = Bed::start(kind);
-    let name = bed.registry.name("me/chain:v1");
-    bed.create(&name, &probe());
-    bed.push(&name);
-    bed.ok(&format!("plugin rm {name}"));
-    bed.install(&name, "");
-    bed.ok(&format!("volume create -d {name} ours"));
-    let id = bed.id(&name);
-    let data = bed.state(&id).join("propagated-mount");
-    assert!(data.join("volumes/ours").is_dir());
-
-    containers(&mut bed);
-    bed.box_ok(&format!("plugin install --grant-all-permissions {name}"));
-    bed.box_ok(&format!("volume create -d {name} theirs"));
-    bed.box_ok("run --rm --network none -v theirs:/d box touch /d/written");
-    let theirs = bed.box_ok(&format!("plugin inspect -f {{{{.ID}}}} {name}"));
-    let theirs = bed.home.path("docker/plugins").join(theirs).join("propagated-mount");
-    assert!(theirs.join("volumes/theirs/written").exists());
-    assert!(!theirs.join("volumes/ours").exists());
+    on_ours!(dockerd_uses_a_plugin_of_the_engine_beside_it, podman_uses_a_plugin,);
 }
 
 fn dockerd_uses_a_plugin_of_the_engine_beside_it(kind: Kind) {

@@ -284,6 +284,12 @@ impl Bed {
         shown.lines().map(str::to_owned).collect()
     }
 
+    /// All that `mobula engine` tells about a plugin.
+    pub fn state_of(&self, name: &str) -> Value {
+        assert!(self.is_ours());
+        self.api(&format!("GET /mobula/plugins/{name}"), &[], "").json()
+    }
+
     /// Where the engine has this plugin's own files.
     pub fn state(&self, id: &str) -> PathBuf {
         let plugins = if self.is_ours() { "var/lib/mobula/plugins" } else { "docker/plugins" };
