@@ -15,6 +15,7 @@ mod containers;
 mod daemons;
 mod distribution;
 mod facts;
+mod interfaces;
 mod legacy;
 mod operations;
 mod requests;
