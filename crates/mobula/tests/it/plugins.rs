@@ -18,6 +18,7 @@ mod facts;
 mod interfaces;
 mod legacy;
 mod operations;
+mod podman;
 mod requests;
 mod skeleton;
 mod trouble;
