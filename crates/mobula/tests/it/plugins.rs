@@ -6,6 +6,7 @@
 //! purpose, the test says why.
 
 mod bed;
+mod choices;
 pub mod image;
 pub mod registry;
 pub mod wire;
@@ -23,6 +24,7 @@ mod requests;
 mod skeleton;
 mod trouble;
 mod volumes;
+mod watching;
 
 /// One test per engine of functions that take the engine to be tested.
 macro_rules! on_both {

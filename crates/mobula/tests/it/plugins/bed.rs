@@ -25,6 +25,8 @@ pub struct Setup<'a> {
     pub live_restore: bool,
     /// A registry that is talked to over plain HTTP.
     pub insecure: Option<&'a str>,
+    /// What else the configuration of `mobula engine` says, as YAML within braces.
+    pub engine: &'a str,
 }
 
 /// Runs a test if the programs it needs are there.
@@ -43,6 +45,7 @@ pub struct Bed {
     neighbour: Option<Child>,
     live_restore: bool,
     insecure: Option<String>,
+    settings: String,
     pub registry: Registry,
     pub machine: Machine,
     pub home: Home,
@@ -65,6 +68,7 @@ impl Bed {
             neighbour: None,
             live_restore,
             insecure,
+            settings: setup.engine.to_owned(),
             registry,
             machine,
             home,
@@ -113,9 +117,10 @@ impl Bed {
     fn mobula(&self) -> Command {
         let log = self.home.path("engine.log");
         let log = std::fs::File::options().append(true).create(true).open(log).unwrap();
-        if let Some(host) = &self.insecure {
-            self.home.configure(&format!("engine: {{insecureRegistries: [\"{host}\"]}}\n"));
-        }
+        let insecure = self.insecure.iter().map(|host| format!("insecureRegistries: [\"{host}\"]"));
+        let own = (!self.settings.is_empty()).then(|| self.settings.clone());
+        let settings: Vec<_> = insecure.chain(own).collect();
+        self.home.configure(&format!("engine: {{{}}}\n", settings.join(", ")));
         let mut command = self.home.command(&["engine", "--log-level", "debug"]);
         command.env("DOCKER_CONFIG", self.home.path("client"));
         command.stdout(Stdio::null()).stderr(log);
