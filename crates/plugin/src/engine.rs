@@ -5,8 +5,10 @@ mod change;
 mod collect;
 mod describe;
 mod drivers;
+mod heard;
 mod install;
 mod launch;
+mod legacy;
 mod names;
 mod open;
 mod ready;
@@ -30,8 +32,8 @@ use crate::settings::Settings;
 use crate::spec::Confinement;
 use crate::store::Store;
 use crate::volumes::Volumes;
-use drivers::Activated;
 use error::{Error, Result};
+use heard::Heard;
 use host::lock::HomeLock;
 use jiff::Timestamp;
 use names::Names;
@@ -260,8 +262,7 @@ pub struct Engine {
     /// Held while the list is made.
     publishing: Mutex<()>,
     sockets: Sockets,
-    /// Legacy plugins that answered, by name.
-    activated: Mutex<Activated>,
+    heard: Heard,
     _lock: HomeLock,
 }
 

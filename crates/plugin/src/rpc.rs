@@ -99,10 +99,15 @@ impl Client {
         self.exchange(method, body.to_vec(), within, PATIENCE).await
     }
 
-    /// `Plugin.Activate`: what the plugin implements.
-    pub async fn activate(&self, within: Duration) -> Result<Vec<String>> {
+    /// `Plugin.Activate`: what the plugin implements. One that does not listen is waited for as long
+    /// as `patience`.
+    pub(crate) async fn activate(
+        &self,
+        within: Duration,
+        patience: Duration,
+    ) -> Result<Vec<String>> {
         const METHOD: &str = "Plugin.Activate";
-        let answer = self.exchange(METHOD, Vec::new(), within, PATIENCE).await?.decode(METHOD)?;
+        let answer = self.exchange(METHOD, Vec::new(), within, patience).await?.decode(METHOD)?;
         let implements = fields::get(&answer, "Implements").and_then(Value::as_array);
         let types = implements.into_iter().flatten().filter_map(Value::as_str);
         Ok(types.map(str::to_owned).collect())

@@ -63,8 +63,17 @@ pub trait Drivers: Send + Sync {
     /// Managed ones go first; a disabled one is `FailedPrecondition`, never a legacy one instead.
     fn driver<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Arc<Driver>>>;
 
-    /// All volume drivers that run now.
-    fn drivers(&self) -> BoxFuture<'_, Vec<Arc<Driver>>>;
+    /// All volume drivers that run now. None is waited for.
+    fn drivers(&self) -> BoxFuture<'_, Running>;
+}
+
+/// The volume drivers that run now.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// Those that can be asked.
+    pub drivers: Vec<Arc<Driver>>,
+    /// The names of those that may be drivers and do not answer, and why.
+    pub silent: Vec<(String, Error)>,
 }
 
 /// A volume in Docker's API.
@@ -191,13 +200,16 @@ impl Volumes {
         ledger: &Ledger,
         filter: &Filter,
     ) -> Result<(Vec<Volume>, Vec<String>)> {
-        let running = drivers.drivers().await;
+        let Running { drivers, silent } = drivers.drivers().await;
         let matching = matching::Matching::new(filter);
-        let asked = running.iter().filter(|driver| matching.driver(&driver.name));
+        let asked = drivers.iter().filter(|driver| matching.driver(&driver.name));
         let answers = join_all(asked.map(|driver| self.list_one(driver))).await;
         let mut listing = listing::Listing::new(self.records.all());
         for (driver, answer) in answers {
             listing.add(driver, answer);
+        }
+        for (_, error) in silent.iter().filter(|(name, _)| matching.driver(name)) {
+            listing.warn(error);
         }
         listing.add_orphans(|driver| matching.driver(driver));
         let (mut entries, warnings) = listing.finish();
@@ -287,7 +299,8 @@ impl Volumes {
             }
             self.records.remove(name).await?;
         }
-        let running = drivers.drivers().await;
+        // One that does not even say that it is a driver says nothing of a volume.
+        let running = drivers.drivers().await.drivers;
         let answers = join_all(
             running
                 .iter()

@@ -6,6 +6,7 @@
 //! purpose, the test says why.
 
 mod bed;
+mod choices;
 pub mod image;
 pub mod registry;
 pub mod wire;
@@ -15,10 +16,15 @@ mod containers;
 mod daemons;
 mod distribution;
 mod facts;
+mod interfaces;
+mod legacy;
 mod operations;
+mod podman;
 mod requests;
+mod skeleton;
 mod trouble;
 mod volumes;
+mod watching;
 
 /// One test per engine of functions that take the engine to be tested.
 macro_rules! on_both {

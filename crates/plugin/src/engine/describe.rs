@@ -96,7 +96,7 @@ impl Engine {
     async fn describe_legacy(&self, legacy: &Legacy) -> Description {
         let client = Client { address: legacy.address.clone() };
         let accepts = tokio::time::timeout(LEGACY, client.accepts()).await.unwrap_or(false);
-        let implements = self.known_implements(&legacy.name).unwrap_or_default();
+        let implements = self.heard.implements(legacy).unwrap_or_default();
         Description {
             kind: "legacy".to_owned(),
             name: legacy.name.clone(),
@@ -118,23 +118,5 @@ impl Engine {
             choices: None,
             privileges: Vec::new(),
         }
-    }
-
-    /// The legacy plugins of this machine, without what this engine published itself.
-    pub(super) async fn legacy_plugins(&self) -> Result<Vec<Legacy>> {
-        let discovery = self.discovery.clone();
-        let mut found = blocking(move || discovery.scan()).await?;
-        found.retain(|legacy| !self.is_own(legacy));
-        Ok(found)
-    }
-
-    pub(super) async fn legacy_plugin(&self, name: &str) -> Result<Option<Legacy>> {
-        let (discovery, name) = (self.discovery.clone(), name.to_owned());
-        let found = blocking(move || discovery.find(&name)).await?;
-        Ok(found.filter(|legacy| !self.is_own(legacy)))
-    }
-
-    fn is_own(&self, legacy: &Legacy) -> bool {
-        self.published.borrow().iter().any(|published| published.path == legacy.file)
     }
 }

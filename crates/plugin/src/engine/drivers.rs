@@ -4,17 +4,15 @@ use super::slot::Slot;
 use super::{Engine, Published, State, blocking, locked, names, outlive};
 use crate::bridge::{self, Answer};
 use crate::config::Mount;
-use crate::discovery::Legacy;
 use crate::id::PluginId;
 use crate::rpc::{Address, Client};
 use crate::runtime::Instance;
 use crate::scope::Scope;
 use crate::settings::Settings;
-use crate::volumes::{Create, Driver, Drivers, Filter, Volume};
+use crate::volumes::{Create, Driver, Drivers, Filter, Running, Volume};
 use error::{Error, Kind, Result};
 use futures_util::future::{BoxFuture, join_all};
 use host::process::Identity;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +21,7 @@ use tokio::sync::watch;
 /// How long a call waits for a plugin that is being (re)started.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a call that only looks may take.
-const SHORT: Duration = Duration::from_secs(60);
-/// How long a legacy plugin may take to say what it implements.
-const ACTIVATION: Duration = Duration::from_secs(5);
-
-/// What legacy plugins said they implement, by name and address.
-pub(super) type Activated = BTreeMap<String, (Address, Vec<String>)>;
+pub(super) const SHORT: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Volumes over all plugins.
@@ -45,6 +38,7 @@ impl Engine {
     pub async fn create_volume(self: &Arc<Self>, wish: Create) -> Result<Volume> {
         let engine = Arc::clone(self);
         outlive(async move {
+            engine.await_driver(&wish.driver).await;
             let volume = engine.volumes.create(&*engine, wish).await?;
             let attributes = [("driver", volume.driver.as_str())];
             engine.events.publish("volume", "create", &volume.name, &attributes);
@@ -195,41 +189,6 @@ impl Engine {
             short: SHORT,
         })
     }
-
-    async fn legacy_driver(&self, legacy: &Legacy) -> Result<Driver> {
-        let client = Client { address: legacy.address.clone() };
-        let known = self.known_implements(&legacy.name);
-        let implements = match known {
-            Some(implements) => implements,
-            None => {
-                let implements = client.activate(ACTIVATION).await?;
-                let entry = (legacy.address.clone(), implements.clone());
-                locked(&self.activated).insert(legacy.name.clone(), entry);
-                implements
-            }
-        };
-        if !implements.iter().any(|interface| interface == "VolumeDriver") {
-            return Err(Error::failed_precondition(format!(
-                "legacy plugin {} is no volume driver, it implements {}",
-                legacy.name,
-                implements.join(", ")
-            )));
-        }
-        Ok(Driver {
-            name: legacy.name.clone(),
-            id: None,
-            client,
-            scope: Scope::Host,
-            pid: None,
-            long: Duration::from_secs(120),
-            short: SHORT,
-        })
-    }
-
-    /// What a legacy plugin said it implements, if it was asked already.
-    pub(super) fn known_implements(&self, name: &str) -> Option<Vec<String>> {
-        locked(&self.activated).get(name).map(|(_, implements)| implements.clone())
-    }
 }
 
 impl Drivers for Engine {
@@ -253,7 +212,7 @@ impl Drivers for Engine {
         })
     }
 
-    fn drivers(&self) -> BoxFuture<'_, Vec<Arc<Driver>>> {
+    fn drivers(&self) -> BoxFuture<'_, Running> {
         Box::pin(async move {
             let slots: Vec<_> = self
                 .slots()
@@ -261,12 +220,16 @@ impl Drivers for Engine {
                 .filter(|slot| slot.now().state == State::Running && is_volume_driver(slot))
                 .collect();
             let managed = join_all(slots.iter().map(|slot| self.driver_of(slot))).await;
-            let found = self.legacy_plugins().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "look for legacy plugins");
-                Vec::new()
-            });
-            let legacy = join_all(found.iter().map(|legacy| self.legacy_driver(legacy))).await;
-            managed.into_iter().chain(legacy).filter_map(Result::ok).map(Arc::new).collect()
+            let (legacy, mut silent) = self.legacy_drivers().await;
+            let mut drivers = Vec::new();
+            for (slot, driver) in slots.iter().zip(managed) {
+                match driver {
+                    Ok(driver) => drivers.push(Arc::new(driver)),
+                    Err(error) => silent.push((slot.name(), error)),
+                }
+            }
+            drivers.extend(legacy.into_iter().map(Arc::new));
+            Running { drivers, silent }
         })
     }
 }

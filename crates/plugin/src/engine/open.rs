@@ -1,5 +1,6 @@
 //! Opening an engine: taking up the plugins that an earlier one left, whatever became of it.
 
+use super::heard::Heard;
 use super::slot::{Installed, Slot};
 use super::sockets::Sockets;
 use super::{Engine, Names, Options, State, blocking};
@@ -80,7 +81,7 @@ impl Engine {
             published: watch::Sender::new(Arc::default()),
             publishing: std::sync::Mutex::default(),
             sockets: Sockets::open(home.run.join("published.json"), &home.sockets)?,
-            activated: std::sync::Mutex::default(),
+            heard: Heard::default(),
             options,
             _lock: lock,
         })

@@ -37,7 +37,7 @@ async fn a_call_is_a_post_with_the_headers_of_docker_and_a_newline() {
 #[tokio::test]
 async fn an_activation_has_no_body_and_answers_what_is_implemented() {
     let fake = Fake::start(|_| ok(json!({ "implements": ["VolumeDriver", "LogDriver"] })));
-    let types = fake.client().activate(LONG).await.unwrap();
+    let types = fake.client().activate(LONG, LONG).await.unwrap();
     assert_eq!(types, ["VolumeDriver", "LogDriver"]);
     let calls = fake.calls();
     assert_eq!((calls[0].method.as_str(), calls[0].text.as_str()), ("Plugin.Activate", ""));
@@ -48,7 +48,7 @@ async fn an_activation_has_no_body_and_answers_what_is_implemented() {
 async fn a_plugin_without_a_manifest_implements_nothing() {
     for body in ["{}", "null", r#"{"Implements": null}"#] {
         let fake = Fake::start(move |_| (200, body.to_owned()));
-        assert!(fake.client().activate(LONG).await.unwrap().is_empty(), "{body}");
+        assert!(fake.client().activate(LONG, LONG).await.unwrap().is_empty(), "{body}");
     }
 }
 

@@ -71,6 +71,11 @@ impl Listing {
         }
     }
 
+    /// Tells of what could not be asked at all.
+    pub(super) fn warn(&mut self, error: &Error) {
+        self.warnings.push(error.to_string());
+    }
+
     /// Adds recorded volumes of drivers that do not run, as far as these are wanted.
     pub(super) fn add_orphans(&mut self, is_wanted: impl Fn(&str) -> bool) {
         let mut orphans: BTreeMap<String, Vec<String>> = BTreeMap::new();

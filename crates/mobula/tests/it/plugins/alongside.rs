@@ -1,11 +1,11 @@
-//! One plugin, many engines: what `mobula engine` runs is used by dockerd, Podman and clients in
-//! other languages, and its registry artefacts are dockerd's.
+//! One plugin, many engines: what `mobula engine` runs is used by dockerd and by clients in other
+//! languages.
 
 use super::bed::{Bed, Kind};
 use super::image::probe;
 use super::volumes::containers;
 use super::{on_both, on_ours};
-use crate::engine::fixture::{archive, can_run, ok};
+use crate::engine::fixture::ok;
 use std::process::{Command, Stdio};
 
 on_both!(docker_py_drives_a_plugin);
@@ -13,34 +13,7 @@ on_both!(docker_py_drives_a_plugin);
 mod alone {
     use super::*;
 
-    on_ours!(
-        a_plugin_goes_from_a_directory_over_a_registry_to_both_engines,
-        dockerd_uses_a_plugin_of_the_engine_beside_it,
-        podman_uses_a_plugin,
-    );
-}
-
-/// create → push → install by ours and by dockerd → volume → data on the host.
-fn a_plugin_goes_from_a_directory_over_a_registry_to_both_engines(kind: Kind) {
-    let mut bed = Bed::start(kind);
-    let name = bed.registry.name("me/chain:v1");
-    bed.create(&name, &probe());
-    bed.push(&name);
-    bed.ok(&format!("plugin rm {name}"));
-    bed.install(&name, "");
-    bed.ok(&format!("volume create -d {name} ours"));
-    let id = bed.id(&name);
-    let data = bed.state(&id).join("propagated-mount");
-    assert!(data.join("volumes/ours").is_dir());
-
-    containers(&mut bed);
-    bed.box_ok(&format!("plugin install --grant-all-permissions {name}"));
-    bed.box_ok(&format!("volume create -d {name} theirs"));
-    bed.box_ok("run --rm --network none -v theirs:/d box touch /d/written");
-    let theirs = bed.box_ok(&format!("plugin inspect -f {{{{.ID}}}} {name}"));
-    let theirs = bed.home.path("docker/plugins").join(theirs).join("propagated-mount");
-    assert!(theirs.join("volumes/theirs/written").exists());
-    assert!(!theirs.join("volumes/ours").exists());
+    on_ours!(dockerd_uses_a_plugin_of_the_engine_beside_it);
 }
 
 fn dockerd_uses_a_plugin_of_the_engine_beside_it(kind: Kind) {
@@ -67,52 +40,6 @@ fn dockerd_uses_a_plugin_of_the_engine_beside_it(kind: Kind) {
     let output = bed.box_docker("volume create -d probe bad-create-err").output().unwrap();
     assert!(!output.status.success());
     bed.ok("plugin disable probe");
-}
-
-/// Podman with the socket that the engine publishes.
-fn podman(bed: &Bed, words: &str) -> Command {
-    let config = format!(
-        "[containers]\nnetns = \"none\"\nlog_driver = \"k8s-file\"\n\
-         default_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n\
-         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
-         runtime = \"runc\"\n[engine.volume_plugins]\nprobe = \"{}\"\n",
-        bed.published("probe").display()
-    );
-    std::fs::write(bed.home.path("containers.conf"), config).unwrap();
-    let mut command = Command::new("podman");
-    for (option, below) in [("--root", "root"), ("--runroot", "runroot"), ("--tmpdir", "tmp")] {
-        command.arg(option).arg(bed.home.path(below));
-    }
-    command.env("CONTAINERS_CONF", bed.home.path("containers.conf"));
-    command.env_remove("CONTAINER_HOST").stdin(Stdio::null());
-    command.args(words.split_whitespace());
-    command
-}
-
-fn podman_uses_a_plugin(kind: Kind) {
-    if !can_run("podman") {
-        return;
-    }
-    let bed = Bed::start(kind);
-    bed.probe("probe");
-    let archive = archive(&bed.home);
-    ok(&mut podman(&bed, &format!("import {} box", archive.display())));
-    ok(&mut podman(&bed, "volume create --driver probe v"));
-    assert_eq!(ok(&mut podman(&bed, "volume ls --format {{.Driver}}/{{.Name}}")), "probe/v");
-    let run = format!("run --rm --cgroup-parent /{} -v v:/d box", bed.machine.cgroup());
-    ok(&mut podman(&bed, &format!("{run} touch /d/written")));
-    assert_eq!(ok(&mut podman(&bed, &format!("{run} ls /d"))), "written");
-    assert!(bed.propagated("probe").join("volumes/v/written").exists());
-    // Podman takes an answer of status 200 for a success, whatever it says (fact 2).
-    let output = podman(&bed, "volume create --driver probe bad-create-err").output().unwrap();
-    let said = super::bed::said(&output);
-    assert!(!output.status.success() && said.contains("bad on demand"), "{said}");
-    // What one engine created the other one sees.
-    bed.ok("volume create -d probe found");
-    ok(&mut podman(&bed, "volume reload"));
-    assert!(ok(&mut podman(&bed, "volume ls -q")).contains("found"));
-    ok(&mut podman(&bed, "volume rm v"));
-    assert!(!bed.propagated("probe").join("volumes/v").exists());
 }
 
 const SCRIPT: &str = r#"

@@ -25,6 +25,8 @@ pub struct Setup<'a> {
     pub live_restore: bool,
     /// A registry that is talked to over plain HTTP.
     pub insecure: Option<&'a str>,
+    /// What else the configuration of `mobula engine` says, as YAML within braces.
+    pub engine: &'a str,
 }
 
 /// Runs a test if the programs it needs are there.
@@ -43,6 +45,7 @@ pub struct Bed {
     neighbour: Option<Child>,
     live_restore: bool,
     insecure: Option<String>,
+    settings: String,
     pub registry: Registry,
     pub machine: Machine,
     pub home: Home,
@@ -65,6 +68,7 @@ impl Bed {
             neighbour: None,
             live_restore,
             insecure,
+            settings: setup.engine.to_owned(),
             registry,
             machine,
             home,
@@ -113,9 +117,10 @@ impl Bed {
     fn mobula(&self) -> Command {
         let log = self.home.path("engine.log");
         let log = std::fs::File::options().append(true).create(true).open(log).unwrap();
-        if let Some(host) = &self.insecure {
-            self.home.configure(&format!("engine: {{insecureRegistries: [\"{host}\"]}}\n"));
-        }
+        let insecure = self.insecure.iter().map(|host| format!("insecureRegistries: [\"{host}\"]"));
+        let own = (!self.settings.is_empty()).then(|| self.settings.clone());
+        let settings: Vec<_> = insecure.chain(own).collect();
+        self.home.configure(&format!("engine: {{{}}}\n", settings.join(", ")));
         let mut command = self.home.command(&["engine", "--log-level", "debug"]);
         command.env("DOCKER_CONFIG", self.home.path("client"));
         command.stdout(Stdio::null()).stderr(log);
@@ -124,8 +129,12 @@ impl Bed {
 
     /// Starts the dockerd beside `mobula engine`; it finds what that one publishes.
     pub fn start_neighbour(&mut self) {
-        let child = dockerd(&self.home, &self.machine, &self.neighbours_host()).spawn().unwrap();
-        self.neighbour = Some(child);
+        self.start_neighbour_with(&[]);
+    }
+
+    pub fn start_neighbour_with(&mut self, options: &[&str]) {
+        let mut command = dockerd(&self.home, &self.machine, &self.neighbours_host());
+        self.neighbour = Some(command.args(options).spawn().unwrap());
         eventually("the neighbour answers", PATIENCE * 2, || {
             self.box_docker("version").output().unwrap().status.success()
         });
@@ -282,6 +291,12 @@ impl Bed {
     pub fn list(&self, words: &str) -> Vec<String> {
         let shown = self.ok(&format!("plugin ls --format {{{{.Name}}}} {words}"));
         shown.lines().map(str::to_owned).collect()
+    }
+
+    /// All that `mobula engine` tells about a plugin.
+    pub fn state_of(&self, name: &str) -> Value {
+        assert!(self.is_ours());
+        self.api(&format!("GET /mobula/plugins/{name}"), &[], "").json()
     }
 
     /// Where the engine has this plugin's own files.

@@ -44,7 +44,7 @@ fn a_disabled_plugin_is_disabled_after_a_restart(kind: Kind) {
     bed.ok("plugin enable probe");
 }
 
-const KEEPING: Setup<'_> = Setup { live_restore: true, insecure: None };
+const KEEPING: Setup<'_> = Setup { live_restore: true, insecure: None, engine: "" };
 
 fn plugins_survive_the_death_of_an_engine_that_keeps_them(kind: Kind) {
     let mut bed = Bed::with(kind, KEEPING);

@@ -73,11 +73,26 @@ impl Image {
     }
 }
 
-/// The probe without its debugging information, in this home.
-fn program(home: &Home) -> PathBuf {
-    let stripped = home.path("probe");
+/// What `mobula plugin init` writes for this name.
+pub fn skeleton(home: &Home, name: &str) -> PathBuf {
+    let dir = home.path("skeleton");
+    // It copies the program that runs it.
+    let mut init = Command::new(stripped(home, Path::new(env!("CARGO_BIN_EXE_mobula"))));
+    ok(init.args(["plugin", "init", name, "--path"]).arg(&dir).env("MOBULA_HOME", home.dir()));
+    dir
+}
+
+/// The probe, in this home.
+pub fn program(home: &Home) -> PathBuf {
+    stripped(home, built())
+}
+
+/// A program without its debugging information, in this home.
+fn stripped(home: &Home, program: &Path) -> PathBuf {
+    let stripped = home.path("programs").join(program.file_name().unwrap());
     if !stripped.exists() {
-        ok(Command::new("strip").arg("-o").arg(&stripped).arg(built()));
+        std::fs::create_dir_all(stripped.parent().unwrap()).unwrap();
+        ok(Command::new("strip").arg("-o").arg(&stripped).arg(program));
     }
     stripped
 }

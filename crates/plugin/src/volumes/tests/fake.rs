@@ -69,6 +69,7 @@ pub(super) struct Engine {
     fakes: Vec<Fake>,
     stores: Vec<Store>,
     drivers: Mutex<Vec<Arc<Driver>>>,
+    silent: Mutex<Vec<String>>,
 }
 
 impl Engine {
@@ -107,6 +108,7 @@ impl Engine {
         };
         Self {
             drivers: Mutex::new(fakes.iter().map(driver).collect()),
+            silent: Mutex::default(),
             volumes: Volumes::open(&dir.path().join("volumes")).unwrap(),
             ledger: Ledger::open(&dir.path().join("ledger")).unwrap(),
             fakes: fakes.into_iter().map(|(_, fake)| fake).collect(),
@@ -145,6 +147,11 @@ impl Engine {
 
     pub(super) fn uninstall(&self, name: &str) {
         self.drivers.lock().unwrap().retain(|driver| driver.name != name);
+    }
+
+    /// Something of this name is there that may be a driver and does not answer.
+    pub(super) fn add_silent(&self, name: &str) {
+        self.silent.lock().unwrap().push(name.to_owned());
     }
 
     pub(super) fn set_pid(&self, index: usize, pid: i32) {
@@ -192,7 +199,11 @@ impl Drivers for Engine {
         Box::pin(std::future::ready(found))
     }
 
-    fn drivers(&self) -> BoxFuture<'_, Vec<Arc<Driver>>> {
-        Box::pin(std::future::ready(self.drivers.lock().unwrap().clone()))
+    fn drivers(&self) -> BoxFuture<'_, Running> {
+        let drivers = self.drivers.lock().unwrap().clone();
+        let silent = self.silent.lock().unwrap();
+        let error = |name: &String| (name.clone(), Error::unavailable(format!("{name} is silent")));
+        let silent = silent.iter().map(error).collect();
+        Box::pin(std::future::ready(Running { drivers, silent }))
     }
 }

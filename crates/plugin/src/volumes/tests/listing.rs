@@ -35,6 +35,20 @@ async fn a_driver_that_fails_is_a_warning_and_its_recorded_volumes_are_shown() {
 }
 
 #[tokio::test]
+async fn what_does_not_even_say_that_it_is_a_driver_is_a_warning_in_lists_only() {
+    let engine = Engine::new(&["one"]);
+    engine.create(wish("a", "one")).await.unwrap();
+    engine.add_silent("dead");
+    let (volumes, warnings) = engine.list(Filter::default()).await;
+    assert_eq!(volumes.len(), 1);
+    assert_eq!(warnings, ["dead is silent"]);
+    let only_one = Filter { drivers: vec!["one".to_owned()], ..Filter::default() };
+    assert!(engine.list(only_one).await.1.is_empty());
+    let error = engine.get("nobodys").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+}
+
+#[tokio::test]
 async fn a_driver_that_hangs_costs_its_deadline_and_hides_no_other() {
     let hangs = Fake::start_slow(|_| never());
     let works = Fake::start(|_| ok(json!({ "Volumes": [{ "Name": "v" }, { "Name": "" }] })));

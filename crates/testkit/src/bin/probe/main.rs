@@ -1,7 +1,8 @@
 //! The plugin that behaves badly on demand: a volume driver whose volumes are directories, and which
 //! fails, hangs, drops, crashes or floods when the name of a volume or `PROBE_MODE` says so. Tests of
-//! plugin engines put it into a plugin; `GET /about` shows the container from within, `GET /calls`
-//! what the engine asked, `GET /file/PATH` a file of the plugin.
+//! plugin engines put it into a plugin; it answers calls of the other interfaces too. `GET /about`
+//! shows the container from within, `GET /calls` what the engine asked, `GET /file/PATH` a file of
+//! the plugin.
 //!
 //! | variable | what it says |
 //! |---|---|
@@ -15,6 +16,7 @@ mod about;
 mod calls;
 mod http;
 mod mode;
+mod others;
 mod volumes;
 
 use http::{Reply, Request};
@@ -89,9 +91,22 @@ impl http::Handler for Probe {
                 self.volumes.calls.note("Plugin.Activate", &request.body);
                 Reply::ok(&json!({ "Implements": ["VolumeDriver"] }))
             }
-            ("POST", path) => self.volumes.answer(path.trim_start_matches('/'), &request.body),
+            ("POST", path) => self.call(path.trim_start_matches('/'), &request.body),
             _ => Reply::Answer(405, "only GET and POST".to_owned()),
         }
+    }
+}
+
+impl Probe {
+    fn call(&self, method: &str, body: &str) -> Reply {
+        if method.starts_with("VolumeDriver.") {
+            return self.volumes.answer(method, body);
+        }
+        self.volumes.calls.note(method, body);
+        others::answer(method, body).map_or_else(
+            || Reply::Answer(404, format!("there is no {method}")),
+            |answer| Reply::ok(&answer),
+        )
     }
 }
 
