@@ -1,8 +1,10 @@
-//! Mobula's own build jobs: `cargo xtask bench`, `cargo xtask docs`, `cargo xtask new-driver`.
+//! Mobula's own build jobs: `cargo xtask bench`, `cargo xtask docs`, `cargo xtask new-driver`,
+//! `cargo xtask plugin-image`.
 
 mod bench;
 mod docs;
 mod new_driver;
+mod plugin_image;
 mod program;
 mod workspace;
 
@@ -22,6 +24,7 @@ enum Job {
     Bench(bench::Arguments),
     Docs(docs::Arguments),
     NewDriver(new_driver::Arguments),
+    PluginImage(plugin_image::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Job::Bench(arguments) => arguments.run(),
         Job::Docs(arguments) => arguments.run(),
         Job::NewDriver(arguments) => arguments.run(),
+        Job::PluginImage(arguments) => arguments.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

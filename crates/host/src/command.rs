@@ -17,6 +17,22 @@ const SEARCH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// What is kept of each output stream, in bytes: stdout's beginning, stderr's end.
 const KEPT: usize = 64 << 10;
 
+/// Every program that is run, with the Debian package that has it.
+pub const PROGRAMS: [(&str, &str); 12] = [
+    ("blkid", "util-linux"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("resize2fs", "e2fsprogs"),
+    ("tune2fs", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("xfs_growfs", "xfsprogs"),
+    ("xfs_repair", "xfsprogs"),
+    ("xfs_db", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("btrfs", "btrfs-progs"),
+    ("btrfstune", "btrfs-progs"),
+];
+
 /// How long a program may take when nothing else is said.
 pub const DEADLINE: Duration = Duration::from_secs(100);
 
@@ -38,13 +54,8 @@ pub fn find(program: &str) -> Result<PathBuf> {
         .map(|dir| PathBuf::from(dir).join(program))
         .find(|path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
         .ok_or_else(|| {
-            let package = match program {
-                "mkfs.ext4" | "e2fsck" | "resize2fs" | "tune2fs" => "e2fsprogs",
-                "mkfs.xfs" | "xfs_growfs" | "xfs_repair" | "xfs_db" => "xfsprogs",
-                "mkfs.btrfs" | "btrfs" | "btrfstune" => "btrfs-progs",
-                "blkid" => "util-linux",
-                other => other,
-            };
+            let package = PROGRAMS.iter().find(|(known, _)| *known == program);
+            let package = package.map_or(program, |(_, package)| package);
             Error::failed_precondition(format!(
                 "program {program} is not installed (looked in {}); install the package {package}",
                 SEARCH.join(", ")

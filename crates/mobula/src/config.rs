@@ -83,6 +83,9 @@ pub struct Service {
     /// Volume options for volumes whose creator says nothing else.
     #[serde(default)]
     pub volume: BTreeMap<String, String>,
+    /// Why it can't be used, where that is known before it is opened; no key.
+    #[serde(skip)]
+    pub problem: Option<String>,
 }
 
 /// A Docker volume plugin: a socket that speaks Docker's protocol for one service.
@@ -218,6 +221,11 @@ impl Config {
         }
     }
 
+    /// Sets a single key, such as `log.level`.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        keys::apply(self, key, value)
+    }
+
     /// Fills in what follows from what is said: a service when there is none, and for services
     /// that no module offers, one of their own name.
     fn complete(&mut self) {
@@ -332,6 +340,9 @@ impl Service {
     pub fn parsed(
         &self,
     ) -> Result<(&'static volume::Spec, BTreeMap<String, String>, volume::Parameters)> {
+        if let Some(problem) = &self.problem {
+            return Err(Error::invalid_argument(problem.clone()));
+        }
         let spec = drivers::get(&self.driver)?;
         let given = self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut options = BTreeMap::new();

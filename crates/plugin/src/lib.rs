@@ -17,6 +17,7 @@ pub mod home;
 pub mod id;
 pub mod ledger;
 pub mod logs;
+pub mod made;
 pub mod privileges;
 pub mod progress;
 pub mod record;

@@ -122,6 +122,7 @@ pub fn main() -> ExitCode {
         Some("__mounts") => exit_code(::plugin::runtime::mounts(&arguments[2..])),
         Some("__demo") => crate::demo::inside(&arguments[2..]),
         Some("__sample") => crate::sample::main(),
+        Some(crate::managed::VERB) => crate::managed::main(&arguments[2..]),
         Some("__complete") => complete::answer(&arguments[2..]),
         _ => parse_and_run(),
     }
@@ -140,6 +141,11 @@ fn sandbox(arguments: &[String]) -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// Tells an error that ends the program.
+pub(crate) fn complain(error: &Error) {
+    note(&error.chain());
 }
 
 fn exit_code(code: i32) -> ExitCode {
@@ -223,7 +229,7 @@ impl Global {
     }
 }
 
-fn runtime(threads: Option<usize>) -> Result<Runtime> {
+pub(crate) fn runtime(threads: Option<usize>) -> Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     if let Some(threads) = threads {
         builder.worker_threads(threads);

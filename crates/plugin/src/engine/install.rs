@@ -4,14 +4,14 @@
 use super::slot::{Installed, Slot};
 use super::{Engine, Pull, blocking};
 use crate::archive;
-use crate::config::{self, Config, Rootfs};
+use crate::config::Config;
 use crate::id::PluginId;
+use crate::made::{self, Made};
 use crate::privileges::{self, Privilege};
 use crate::progress::{BlobState, Progress, Step};
 use crate::record::Record;
 use crate::reference::Reference;
 use crate::registry::{Auth, Descriptor, Manifest};
-use crate::rootfs;
 use crate::settings::Overrides;
 use crate::store::Follower;
 use error::{Error, Kind, Result};
@@ -87,24 +87,14 @@ impl Engine {
         let (store, layers, limits) =
             (self.store.clone(), self.layers.clone(), self.options.limits);
         let content = blocking(move || {
-            let context = rootfs::read_context(&mut *tar, &store, &layers, &limits)?;
-            let mut decoded = Config::decode(&context.config)?;
-            decoded.check()?;
-            let diff_ids = [context.layer.digest.to_string()].into_iter().collect();
-            decoded.rootfs = Some(Rootfs { kind: "layers".to_owned(), diff_ids });
-            let bytes = decoded.encode();
-            let config = Descriptor {
-                media_type: config::MEDIA_TYPE.to_owned(),
-                digest: store.put(&bytes)?,
-                size: bytes.len() as u64,
-            };
+            let Made { config, decoded, layer } = made::make(&mut *tar, &store, &layers, &limits)?;
             let privileges = privileges::required(&decoded);
             Ok(Content {
                 reference: reference.full(),
                 manifest: None,
                 config,
                 decoded,
-                layers: vec![context.layer],
+                layers: vec![layer],
                 privileges,
             })
         });
