@@ -27,6 +27,7 @@ pub mod reaper;
 pub mod record;
 pub mod root;
 pub mod sandbox;
+pub mod secret;
 pub mod watch;
 
 use error::Result;

@@ -119,6 +119,25 @@ pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// Sets or removes an environment variable of this process, which libraries read. Only while it has
+/// one thread; later → `FailedPrecondition`.
+pub fn set_variable(name: &str, value: Option<&str>) -> Result<()> {
+    let threads = std::fs::read_dir("/proc/self/task").doing(|| "count the threads")?.count();
+    if threads != 1 {
+        return Err(Error::failed_precondition(format!(
+            "{name} can be set before there are threads only"
+        )));
+    }
+    // SAFETY: nobody else can read the environment at the same time: this is the only thread.
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, value),
+            None => std::env::remove_var(name),
+        }
+    }
+    Ok(())
+}
+
 /// Raises the limit of open files to what this process may have (getrlimit(2)).
 pub fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -347,8 +347,10 @@ impl Service {
         let given = self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut options = BTreeMap::new();
         for (option, value) in volume::options::normalise(spec.service_options, given)?.values() {
-            option.unit.check(option.name, value)?;
-            options.insert(option.name.to_owned(), (*value).to_owned());
+            let value =
+                host::secret::resolve(value).map_err(|error| error.with("option", option.name))?;
+            option.unit.check(option.name, &value)?;
+            options.insert(option.name.to_owned(), value);
         }
         let given = self.volume.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let (defaults, origin) = volume::options::parse_volume_options(spec, given)?;
@@ -436,6 +438,27 @@ mod tests {
     fn a_module_without_its_service_is_refused() {
         let error = refused("services: {a: {driver: loop}}\ndocker: {b: {service: c}}\n");
         assert!(error.contains("services are a"), "{error}");
+    }
+
+    #[test]
+    fn an_option_may_stand_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("path");
+        std::fs::write(&file, "/srv/kept\n").unwrap();
+        let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+        let text = format!(
+            "services: {{a: {{driver: local, options: {{path: '@{}'}}}}}}\n",
+            file.display()
+        );
+        let config = parse(&text).unwrap();
+        let service = &config.services[&ServiceName::parse("a").unwrap()];
+        std::fs::set_permissions(&file, mode(0o600)).unwrap();
+        assert_eq!(service.parsed().unwrap().1["path"], "/srv/kept");
+        assert!(!format!("{config:?}").contains("kept"));
+        std::fs::set_permissions(&file, mode(0o644)).unwrap();
+        assert!(config.problems()[0].contains("chmod 600"), "{:?}", config.problems());
+        std::fs::remove_file(&file).unwrap();
+        assert!(config.problems()[0].contains("does not exist"), "{:?}", config.problems());
     }
 
     #[test]

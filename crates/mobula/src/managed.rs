@@ -36,7 +36,14 @@ fn driver(arguments: &[String]) -> Result<&'static Spec> {
 }
 
 fn run(spec: &'static Spec) -> Result<()> {
-    let load = || Ok(settings::load(spec, |name| std::env::var(name).ok()));
+    let mut config = settings::load(spec, |name| std::env::var(name).ok());
+    // Before there are threads.
+    for variable in variables::variables(spec) {
+        if let Err(error) = settings::export(&variable) {
+            settings::note(&mut config, &variable, &error);
+        }
+    }
+    let load = move || Ok(config.clone());
     let runtime = crate::cli::runtime(None)?;
     let ended = runtime.block_on(crate::agent::run(Paths::from_env(), load));
     runtime.shutdown_timeout(Duration::from_millis(500));

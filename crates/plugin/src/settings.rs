@@ -2,12 +2,11 @@
 //! upgrade can put it on top of the new version's defaults.
 
 mod carry;
-mod secret;
 mod set;
 #[cfg(test)]
 mod tests;
 
-pub use secret::Secret;
+pub use host::secret::Secret;
 
 use crate::config::{Config, Device, Mount};
 use error::Result;

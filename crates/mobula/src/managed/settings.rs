@@ -4,7 +4,7 @@
 use super::image;
 use super::variables::{Sets, Variable, variables};
 use crate::config::{Config, Log, Module, Service};
-use error::Result;
+use error::{Error, Result};
 use std::collections::BTreeMap;
 use volume::{ServiceName, Spec};
 
@@ -14,26 +14,38 @@ const COMPAT: [(&str, &str); 2] = [("subPath", "data"), ("mode", "0700")];
 /// The configuration that `environment` describes: one service, of the driver's name.
 pub fn load(spec: &Spec, environment: impl Fn(&str) -> Option<String>) -> Config {
     let mut config = base(spec);
-    let mut problems = Vec::new();
     for variable in variables(spec) {
         let Some(value) = environment(&variable.name).filter(|value| !value.is_empty()) else {
             continue;
         };
         // Alone, so that the error names who is wrong, and the others are tried all the same.
         let mut alone = base(spec);
-        match set(&mut alone, spec, &variable, &value).and_then(|()| check(&alone)) {
-            Ok(()) => {
-                if let Err(error) = set(&mut config, spec, &variable, &value) {
-                    problems.push(format!("{}: {error}", variable.name));
-                }
-            }
-            Err(error) => problems.push(format!("{}: {error}", variable.name)),
+        let tried = set(&mut alone, spec, &variable, &value).and_then(|()| check(&alone));
+        if let Err(error) = tried.and_then(|()| set(&mut config, spec, &variable, &value)) {
+            note(&mut config, &variable, &error);
         }
     }
-    for service in config.services.values_mut().filter(|_| !problems.is_empty()) {
-        service.problem = Some(problems.join("; "));
-    }
     config
+}
+
+/// Makes what is meant for libraries, such as proxies, this process's own environment: read from
+/// where it stands, and gone where it is empty.
+pub fn export(variable: &Variable) -> Result<()> {
+    let Sets::Environment = variable.sets else { return Ok(()) };
+    let Ok(value) = std::env::var(&variable.name) else { return Ok(()) };
+    let value = host::secret::resolve(&value)?;
+    host::process::set_variable(
+        &variable.name,
+        Some(value.as_str()).filter(|value| !value.is_empty()),
+    )
+}
+
+/// Adds to the reasons why the service can't be used.
+pub fn note(config: &mut Config, variable: &Variable, error: &Error) {
+    for service in config.services.values_mut() {
+        let before = service.problem.take().map(|before| format!("{before}; ")).unwrap_or_default();
+        service.problem = Some(format!("{before}{}: {error}", variable.name));
+    }
 }
 
 fn base(spec: &Spec) -> Config {
@@ -77,7 +89,7 @@ fn level(value: &str) -> &str {
 
 fn compat(config: &mut Config, spec: &Spec, value: &str) -> Result<()> {
     if !value.eq_ignore_ascii_case("rexray") {
-        return Err(error::Error::invalid_argument(format!(
+        return Err(Error::invalid_argument(format!(
             "\"{value}\" is nothing to be compatible with; it may be rexray, or empty"
         )));
     }

@@ -18,9 +18,6 @@ use std::path::{Path, PathBuf};
 /// Files of the machine that a plugin with a network sees.
 const NETWORK_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
 
-/// Where systemd puts the credentials of this service (systemd.exec(5)).
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-
 /// Starts the plugin; its socket may come later.
 pub(super) fn launch(
     options: &Options,
@@ -33,7 +30,7 @@ pub(super) fn launch(
     super::open::remove_temporaries(&home.run);
     let owner = owner(&config, &record.choices.confinement);
     make_run_directory(home, owner)?;
-    let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
+    let credentials = host::secret::credentials();
     let settings = Settings::effective(&config, &record.overrides, credentials.as_deref())?;
     if !config.propagated_mount.is_empty() {
         share(&home.propagated(), owner)?;

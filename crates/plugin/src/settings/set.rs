@@ -1,9 +1,9 @@
 //! `<name>[.<field>][=<value>]`, looked up as dockerd does it and answered in its words.
 
-use super::{Overrides, Replacement, Secret, Value, Variable};
+use super::{Overrides, Replacement, Value, Variable};
 use crate::config::{Config, List};
 use error::{Error, Result};
-use std::path::PathBuf;
+use host::secret::{self, Written};
 
 /// One thing to set.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,29 +115,12 @@ fn replace(known: &mut Vec<Replacement>, item: &Item<'_>) {
 }
 
 fn value(item: &Item<'_>) -> Result<Value> {
-    let Some(rest) = item.value.strip_prefix('@') else {
-        return Ok(Value::Literal(item.value.to_owned()));
-    };
-    let secret = if rest.starts_with('@') {
-        return Ok(Value::Literal(rest.to_owned()));
-    } else if rest.starts_with('/') {
-        Secret::File(PathBuf::from(rest))
-    } else if let Some(name) = rest.strip_prefix("credential:") {
-        Secret::Credential(credential(name)?.to_owned())
-    } else {
-        return Err(Error::invalid_argument(format!(
-            "the value of {} begins with @ but is neither @/path nor @credential:NAME; \
-             write a literal @ as @@",
-            item.name
-        )));
-    };
-    secret.check().map_err(|error| error.with("setting", item.name))?;
-    Ok(Value::Secret(secret))
-}
-
-fn credential(name: &str) -> Result<&str> {
-    if name.is_empty() || name.contains('/') || matches!(name, "." | "..") {
-        return Err(Error::invalid_argument(format!("{name:?} is no name of a credential")));
+    let of_setting = |error: Error| error.with("setting", item.name);
+    match secret::parse(item.value).map_err(of_setting)? {
+        Written::Literal(text) => Ok(Value::Literal(text.to_owned())),
+        Written::Secret(secret) => {
+            secret.check().map_err(of_setting)?;
+            Ok(Value::Secret(secret))
+        }
     }
-    Ok(name)
 }

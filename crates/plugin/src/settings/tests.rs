@@ -142,11 +142,17 @@ fn settings_are_shown_with_dockers_keys_and_never_null() {
     assert_eq!(json, r#"{"Args":[],"Devices":[],"Env":[],"Mounts":[]}"#);
 }
 
+/// Writes a file that only root can read.
+fn private(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
 #[test]
 fn a_secret_is_read_at_each_start_and_never_shown() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
-    fs::write(&file, "first\n").unwrap();
+    private(&file, b"first\n");
     let overrides = set(&[&format!("TOKEN=@{}", file.display())]).unwrap();
     let effective = || Settings::effective(&config(), &overrides, None).unwrap();
     assert_eq!(effective().env.last().unwrap(), "TOKEN=first");
@@ -166,7 +172,7 @@ fn a_secret_file_that_cannot_be_used_is_named_and_its_contents_are_not() {
         assert_eq!(error.message(), format!("secret file {} {why}", file.display()));
     };
     refused("does not exist");
-    fs::write(&file, "\n").unwrap();
+    private(&file, b"\n");
     refused("is empty");
     fs::write(&file, "a\0b").unwrap();
     refused("has a NUL character in it");
