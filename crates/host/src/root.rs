@@ -123,7 +123,7 @@ impl Root {
         self.make_dirs_to(parent, links)?;
         let dir = self.resolve(parent)?;
         match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(0o755), AtFlags::empty()),
+            Ok(()) => open_up(&dir, name),
             // Nothing was found behind it, so it is a link that dangles (or somebody was faster).
             Err(Errno::EXIST) => self.make_target(parent, &dir, name, links),
             Err(errno) => Err(errno),
@@ -270,6 +270,14 @@ impl Root {
             }
         }
     }
+}
+
+/// Gives a directory that was just made its mode, whatever the umask. What has taken its place
+/// meanwhile is left alone: chmod(2) would follow a link, out of the root.
+fn open_up(dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    rustix::fs::fchmod(made, Mode::from_raw_mode(0o755))
 }
 
 fn found(kind: FileType) -> Found {
