@@ -80,11 +80,7 @@ impl Place {
 
     /// Runs `round` over and over while each of these pairs is exchanged; how many went well, of
     /// how many exchanges.
-    fn race(
-        &self,
-        pairs: &[(&str, &str)],
-        mut round: impl FnMut(usize) -> bool,
-    ) -> (usize, usize) {
+    fn race(&self, pairs: &[(&str, &str)], mut round: impl FnMut(usize) -> bool) -> (usize, usize) {
         let (done, exchanges) = (AtomicBool::new(false), AtomicUsize::new(0));
         let mut good = 0;
         std::thread::scope(|scope| {
