@@ -2,3 +2,5 @@
 //! of their root file systems, secrets, and more of the machine than is theirs.
 
 mod links;
+mod modes;
+mod secrets;
