@@ -18,6 +18,7 @@ mod facts;
 mod managers;
 mod operations;
 mod requests;
+mod terminal;
 mod trouble;
 mod volumes;
 
