@@ -17,6 +17,7 @@ mod distribution;
 mod facts;
 mod managers;
 mod operations;
+mod parallel;
 mod requests;
 mod terminal;
 mod trouble;
