@@ -117,32 +117,38 @@ impl Root {
             Err(Errno::NOENT) => {}
             other => return other.map(drop),
         }
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(Errno::NOENT);
-        };
+        let (parent, name) = ends(path)?;
         self.make_dirs_to(parent, links)?;
         let dir = self.resolve(parent)?;
         match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(0o755), AtFlags::empty()),
+            Ok(()) => open_up(&dir, name),
             // Nothing was found behind it, so it is a link that dangles (or somebody was faster).
-            Err(Errno::EXIST) => self.make_target(parent, &dir, name, links),
+            Err(Errno::EXIST) => match target(&dir, name)? {
+                None => Ok(()),
+                Some(target) => self.make_dirs_to(&parent.join(target), fewer(links)?),
+            },
             Err(errno) => Err(errno),
         }
     }
 
-    fn make_target(
-        &self,
-        parent: &Path,
-        dir: &OwnedFd,
-        name: &OsStr,
-        links: usize,
-    ) -> Result<(), Errno> {
-        let target = match rustix::fs::readlinkat(dir, name, Vec::new()) {
-            Err(Errno::INVAL) => return Ok(()),
-            other => PathBuf::from(OsString::from_vec(other?.into_bytes())),
-        };
-        let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
-        self.make_dirs_to(&parent.join(target), links)
+    /// Makes an empty file (0600) where nothing is, and the directories that it is in. Links at its
+    /// end are followed inside the root, too, and where they dangle their target is made.
+    pub fn make_file(&mut self, path: &Path) -> io::Result<()> {
+        check(path)?;
+        Ok(self.make_file_to(&relative(path), LINKS)?)
+    }
+
+    fn make_file_to(&self, path: &Path, links: usize) -> Result<(), Errno> {
+        let (parent, name) = ends(path)?;
+        self.make_dirs_to(parent, links)?;
+        let dir = self.resolve(parent)?;
+        match create(&dir, name) {
+            Err(Errno::EXIST) => match target(&dir, name)? {
+                None => Ok(()),
+                Some(target) => self.make_file_to(&parent.join(target), fewer(links)?),
+            },
+            other => other.map(drop),
+        }
     }
 
     /// Makes the directory `path` itself (mode 0755); its parent is there.
@@ -154,9 +160,7 @@ impl Root {
     /// Makes a new file (mode 0600) for writing.
     pub fn create(&mut self, path: &Path) -> io::Result<File> {
         let (dir, name) = self.parent(path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(0o600);
-        Ok(rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, mode)?.into())
+        Ok(create(dir, name)?.into())
     }
 
     /// Makes a symbolic link, whatever it leads to.
@@ -270,6 +274,36 @@ impl Root {
             }
         }
     }
+}
+
+fn create(dir: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
+}
+
+/// The directory and the name at the end of a path that a link may have made.
+fn ends(path: &Path) -> Result<(&Path, &OsStr), Errno> {
+    path.parent().zip(path.file_name()).ok_or(Errno::NOENT)
+}
+
+/// Where a link leads; `None` for what is no link.
+fn target(dir: &OwnedFd, name: &OsStr) -> Result<Option<PathBuf>, Errno> {
+    match rustix::fs::readlinkat(dir, name, Vec::new()) {
+        Err(Errno::INVAL) => Ok(None),
+        other => Ok(Some(OsString::from_vec(other?.into_bytes()).into())),
+    }
+}
+
+fn fewer(links: usize) -> Result<usize, Errno> {
+    links.checked_sub(1).ok_or(Errno::LOOP)
+}
+
+/// Gives a directory that was just made its mode, whatever the umask. What has taken its place
+/// meanwhile is left alone: chmod(2) would follow a link, out of the root.
+fn open_up(dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    rustix::fs::fchmod(made, Mode::from_raw_mode(0o755))
 }
 
 fn found(kind: FileType) -> Found {

@@ -160,8 +160,7 @@ fn point(root: &Path, destination: &Path, tree: impl AsFd) -> Result<OwnedFd> {
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         tree.make_dirs(inside).doing(doing)?;
     } else {
-        tree.make_dirs(inside.parent().unwrap_or(Path::new(""))).doing(doing)?;
-        tree.create(inside).doing(doing)?;
+        tree.make_file(inside).doing(doing)?;
     }
     open_point(root, inside).doing(doing)
 }
@@ -246,6 +245,28 @@ mod tests {
         for over in ["/", "/x/.."] {
             assert!(mount(&root, &source, over, &["bind"]).is_err());
         }
+    }
+
+    /// As images have it of `/etc/resolv.conf`.
+    #[test]
+    fn a_file_is_mounted_where_a_link_that_dangles_leads_inside() {
+        let Some((dir, root)) = root() else { return };
+        let source = dir.path().join("source");
+        std::fs::write(&source, "shown").unwrap();
+        std::fs::create_dir(root.join("etc")).unwrap();
+        for (number, target) in
+            ["../run/x/stub", "/run/y", "again", "../../../../z"].into_iter().enumerate()
+        {
+            let link = root.join(format!("etc/{number}"));
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            mount(&root, &source, &format!("/etc/{number}"), &["bind"]).unwrap();
+        }
+        for at in ["run/x/stub", "run/y", "etc/again", "z"] {
+            assert_eq!(std::fs::read(root.join(at)).unwrap(), b"shown", "{at}");
+        }
+        std::os::unix::fs::symlink("round", root.join("round")).unwrap();
+        assert!(mount(&root, &source, "/round", &["bind"]).is_err());
+        assert!(!dir.path().join("z").exists());
     }
 
     #[test]

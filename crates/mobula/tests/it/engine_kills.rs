@@ -5,7 +5,7 @@
 
 mod damage;
 mod disks;
-mod lab;
+pub mod lab;
 mod leaks;
 mod limits;
 mod orders;

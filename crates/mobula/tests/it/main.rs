@@ -13,6 +13,7 @@ mod engine;
 mod engine_api;
 mod engine_kills;
 mod faults;
+mod hostile;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod network;

@@ -151,6 +151,8 @@ impl Engine {
         let gone = blocking(move || {
             host::mount::unmount_below(&home.state, force)?;
             failpoint::hit("plugin.unmounted");
+            // Of a removal that could not be finished: nothing may be in the way.
+            host::file::remove_tree(&leaving(&home))?;
             host::file::rename_synced(&home.state, &leaving(&home))
         });
         if let Err(error) = gone.await {

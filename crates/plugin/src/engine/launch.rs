@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use crate::spec::{self, Confinement};
 use error::{IoContext, Result};
 use host::Mounts;
+use host::file::make_dir;
 use host::linux::Linux;
 use host::root::Root;
 use std::os::unix::fs::PermissionsExt;
@@ -84,7 +85,7 @@ fn owner(config: &Config, confinement: &Confinement) -> (u32, u32) {
 fn make_run_directory(home: &PluginHome, owner: (u32, u32)) -> Result<()> {
     let sockets = home.sockets();
     host::file::remove_tree(&sockets)?;
-    std::fs::create_dir_all(&sockets).doing(|| format!("make {}", sockets.display()))?;
+    make_dir(&sockets, 0o700)?;
     for dir in [&home.run, &sockets] {
         let mode = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(dir, mode).doing(|| format!("protect {}", dir.display()))?;

@@ -284,5 +284,8 @@ mod tests {
         assert!(pauses.is_sorted());
         assert_eq!(pauses[11], 60_000);
         assert_eq!(back_off(u32::MAX, u32::MAX), LONGEST_PAUSE);
+        // A hundred starts in a row: no more than one a minute, all but the first few.
+        let all: Duration = (0..100).map(|failures| back_off(failures, 10)).sum();
+        assert!(all >= Duration::from_secs(80 * 60), "{all:?}");
     }
 }

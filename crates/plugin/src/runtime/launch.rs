@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long a start may take: a runtime that waits for a hanging mount would take for ever.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// What runtimes fill for every container.
+const FILLED: [&str; 3] = ["dev", "proc", "sys"];
 /// The longest answer of a shim, in bytes.
 const ANSWER: u64 = 64 << 10;
 
@@ -42,12 +44,25 @@ fn check(spec: &Spec) -> Result<()> {
         // libcontainer would change the propagation of the machine's own mounts.
         return Err(Error::invalid_argument("a plugin's spec must have a mount namespace"));
     }
-    if spec.root().as_ref().is_none_or(|root| root.path().is_relative()) {
-        return Err(Error::invalid_argument("a plugin's spec must have an absolute root path"));
-    }
+    let root = spec.root().as_ref().map(oci_spec::runtime::Root::path);
+    let root = root.filter(|root| root.is_absolute()).ok_or_else(|| {
+        Error::invalid_argument("a plugin's spec must have an absolute root path")
+    })?;
+    FILLED.iter().try_for_each(|place| check_place(root, place))?;
     let terminal = spec.process().as_ref().and_then(Process::terminal);
     if terminal == Some(true) {
         return Err(Error::invalid_argument("a plugin can't have a terminal"));
+    }
+    Ok(())
+}
+
+/// libcontainer and runc (1.1 at least: CVE-2026-41579) would follow a link at `/dev` out of the
+/// root file system, and make links and devices there.
+fn check_place(root: &Path, place: &str) -> Result<()> {
+    if std::fs::symlink_metadata(root.join(place)).is_ok_and(|found| found.is_symlink()) {
+        return Err(Error::failed_precondition(format!(
+            "/{place} of the plugin is a symbolic link; its image must have a directory there"
+        )));
     }
     Ok(())
 }

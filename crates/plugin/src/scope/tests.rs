@@ -109,6 +109,33 @@ fn a_link_of_the_plugin_leads_nobody_out() {
     }
 }
 
+/// Whoever asks while the plugin exchanges a directory for a link gets an answer about one of both.
+#[test]
+fn a_directory_that_becomes_a_link_and_back_is_refused_while_it_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (volume, lure) = (dir.path().join("v"), dir.path().join("lure"));
+    std::fs::create_dir_all(volume.join("data")).unwrap();
+    std::os::unix::fs::symlink("/etc", &lure).unwrap();
+    let scope =
+        Scope::Managed { propagated: (dir.path().into(), dir.path().into()), binds: Vec::new() };
+    let verify = || scope.verify(own_pid(), &volume.join("data"), &volume.join("data"));
+    let exchange = || {
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(rustix::fs::CWD, &volume, rustix::fs::CWD, &lure, flags).unwrap();
+    };
+    std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| (0..20_000).for_each(|_| exchange()));
+        while !swapper.is_finished() {
+            if let Err(error) = verify() {
+                assert_eq!(error.kind(), Kind::FailedPrecondition, "{error}");
+            }
+        }
+    });
+    verify().unwrap();
+    exchange();
+    assert!(verify().unwrap_err().to_string().contains("symbolic link"));
+}
+
 /// Inside, `/proc` is a mount; on the host side of this scope there is only a directory.
 #[test]
 fn a_mount_that_the_host_does_not_see_is_refused() {

@@ -272,7 +272,7 @@ fn find_temporaries(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Control groups of this name, of whatever controller.
-fn groups(dir: &Path, name: &str, depth: u32) -> Vec<String> {
+pub fn groups(dir: &Path, name: &str, depth: u32) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {

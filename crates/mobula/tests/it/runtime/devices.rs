@@ -264,12 +264,23 @@ fn what_the_built_in_runtime_can_not_do_is_refused_with_the_way_out() {
         let over = refusal(&launch(&plugin, "", &[bind(Path::new("/"), "/dev/..", &[])]));
         assert!(over.contains("/ mounted over its root"), "{over}");
         assert!(over.contains("engine.runtime"), "{over}");
-        let elsewhere = plugin.path("elsewhere");
-        std::fs::create_dir(&elsewhere).unwrap();
-        std::fs::remove_dir(plugin.path("rootfs/dev")).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, plugin.path("rootfs/dev")).unwrap();
-        let link = refusal(&launch(&plugin, "", &[]));
-        assert!(link.contains("/dev of the plugin is a symbolic link"), "{link}");
-        assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_link_in_place_of_what_runtimes_fill_is_refused() {
+    with_each_runtime(|runtime| {
+        for place in ["dev", "proc", "sys"] {
+            let plugin = Plugin::new(runtime.clone());
+            let elsewhere = plugin.path("elsewhere");
+            std::fs::create_dir(&elsewhere).unwrap();
+            std::fs::remove_dir(plugin.path("rootfs").join(place)).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, plugin.path("rootfs").join(place)).unwrap();
+            let error = Instance::launch(&launch(&plugin, "", &[])).unwrap_err();
+            let link = format!("/{place} of the plugin is a symbolic link");
+            assert!(error.message().contains(&link), "{error}");
+            plugin.assert_clean();
+            assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+        }
     });
 }

@@ -51,3 +51,41 @@ fn a_flood_of_output_neither_blocks_nor_fills_the_disk() {
         }
     });
 }
+
+/// A gigabyte, in lines that are longer than most; a debug build takes too long for all of it.
+const FLOOD: u64 = if cfg!(debug_assertions) { 256 << 20 } else { 1 << 30 };
+
+#[test]
+fn a_great_flood_of_output_is_bounded_on_disk_and_in_memory_at_any_time() {
+    with_each_runtime(|runtime| {
+        if runtime != plugin::runtime::Runtime::BuiltIn {
+            // The shim is the same.
+            return;
+        }
+        let mut plugin = Plugin::new(runtime);
+        plugin.limits = LogLimits { bytes: 1 << 20 };
+        let line = "x".repeat(8000);
+        let script = format!("busybox yes {line} | busybox head -c {FLOOD}; echo; echo the end");
+        let instance = plugin.start(&script);
+        let (mut memory, mut disk) = (0, 0);
+        eventually("it has said it all", PATIENCE * 4, || {
+            memory = memory.max(peak_memory(instance.shim_pid()));
+            let sizes = ["log", "log.1"].map(|name| std::fs::metadata(plugin.path(name)));
+            disk = disk.max(sizes.into_iter().flatten().map(|about| about.len()).sum());
+            memory > 0 && !instance.processes().is_ok_and(|all| !all.is_empty())
+        });
+        assert_eq!(plugin.ended(&instance).code, Some(0));
+        assert!(plugin.said().ends_with("the end\n"));
+        println!("at most {disk} bytes on disk, {memory} KiB in memory");
+        assert!(disk > 1 << 20 && disk <= 2 << 20, "{disk} bytes");
+        // What a debug program has of code is most of it.
+        assert!(memory <= 64 << 10, "{memory} KiB");
+    });
+}
+
+/// In KiB; 0 of a process that has ended.
+fn peak_memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+}

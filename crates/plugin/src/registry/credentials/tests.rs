@@ -77,3 +77,57 @@ fn a_helper_is_chosen_by_registry_and_its_name_is_looked_at() {
     let error = stored(config, "docker.io").unwrap_err();
     assert!(error.message().contains("docker-credential-no-such-store"), "{error}");
 }
+
+/// Programs where helpers are looked for, in a mount namespace of this thread.
+fn with_helper(name: &str, script: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    host::sandbox::private_mounts().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join(format!("docker-credential-{name}"));
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    host::mount::overlay::bind(dir.path(), Path::new("/usr/local/bin")).unwrap();
+    dir
+}
+
+/// It has something for two registries, and writes down who asked for what.
+const HELPER: &str = r#"
+read -r server
+echo "$1 $server" >> "$(dirname "$0")/asked"
+case "$server" in
+https://index.docker.io/v1/) echo '{"ServerURL":"x","Username":"<token>","Secret":"identity"}' ;;
+r.example:5000) echo '{"ServerURL":"x","Username":"me","Secret":"p:w"}' ;;
+empty.example) echo '{"ServerURL":"x","Username":"","Secret":""}' ;;
+odd.example) echo 'hunter2' ;;
+*) echo 'credentials not found in native keychain'; exit 1 ;;
+esac"#;
+
+#[test]
+fn what_a_helper_tells_is_used_and_its_tokens_are_identity_tokens() {
+    if !testkit::root::is_root() {
+        return;
+    }
+    let dir = with_helper("fake", HELPER);
+    let entry = r#"{"auth":"bWU6c2VjcmV0"}"#;
+    let store = format!(
+        r#"{{"credsStore":"fake","auths":{{"none.example":{entry},"empty.example":{entry}}}}}"#
+    );
+    assert_eq!(stored(&store, "docker.io").unwrap(), Auth::Identity("identity".to_owned()));
+    assert_eq!(stored(&store, "r.example:5000").unwrap(), basic("me", "p:w"));
+    // What it has nothing for may be in the file.
+    for domain in ["none.example", "empty.example"] {
+        assert_eq!(stored(&store, domain).unwrap(), basic("me", "secret"), "{domain}");
+    }
+    assert_eq!(stored(&store, "nobody.example").unwrap(), Auth::Anonymous);
+    let error = stored(&store, "odd.example").unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("\"fake\"") && !shown.contains("hunter2"), "{shown}");
+    // A registry's own helper goes before the store.
+    let own = r#"{"credsStore":"no-such-store","credHelpers":{"r.example:5000":"fake"}}"#;
+    assert_eq!(stored(own, "r.example:5000").unwrap(), basic("me", "p:w"));
+    let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
+    let first: Vec<_> = asked.lines().take(3).collect();
+    let expected = ["get https://index.docker.io/v1/", "get r.example:5000", "get none.example"];
+    assert_eq!(first, expected);
+    host::mount::unmount_below(Path::new("/usr/local/bin"), true).unwrap();
+}
