@@ -183,6 +183,15 @@ pub struct Rootfs {
     pub kind: String,
 }
 
+impl Mount {
+    /// Whether it shows files of the machine: by its type, or by an option whatever the type.
+    #[must_use]
+    pub fn is_bind(&self) -> bool {
+        let mut options = self.options.iter();
+        self.kind == "bind" || options.any(|option| option == "bind" || option == "rbind")
+    }
+}
+
 impl Config {
     /// Reads a `config.json`; `InvalidArgument` names the entry and what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self> {

@@ -13,6 +13,7 @@ mod ready;
 mod running;
 mod slot;
 mod sockets;
+mod sources;
 
 use crate::config::Config;
 use crate::discovery::Discovery;

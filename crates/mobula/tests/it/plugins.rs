@@ -15,6 +15,7 @@ mod containers;
 mod daemons;
 mod distribution;
 mod facts;
+mod known;
 mod operations;
 mod requests;
 mod trouble;

@@ -273,15 +273,11 @@ impl Drivers for Engine {
 
 /// Directories of the host that the plugin was given: inside, and on the host.
 fn binds(settings: &Settings) -> Vec<(PathBuf, PathBuf)> {
-    let is_bind = |mount: &&Mount| {
-        mount.kind == "bind"
-            || mount.options.iter().any(|option| matches!(option.as_str(), "bind" | "rbind"))
-    };
     let paths = |mount: &Mount| {
         let source = mount.source.as_deref().filter(|source| source.starts_with('/'))?;
         Some((PathBuf::from(&mount.destination), PathBuf::from(source)))
     };
-    settings.mounts.iter().filter(is_bind).filter_map(paths).collect()
+    settings.mounts.iter().filter(|mount| mount.is_bind()).filter_map(paths).collect()
 }
 
 fn types(slot: &Slot) -> Vec<String> {

@@ -35,6 +35,7 @@ pub(super) fn launch(
     make_run_directory(home, owner)?;
     let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
     let settings = Settings::effective(&config, &record.overrides, credentials.as_deref())?;
+    super::sources::ensure(&record.name, &settings.mounts)?;
     if !config.propagated_mount.is_empty() {
         share(&home.propagated(), owner)?;
     }
