@@ -9,11 +9,14 @@ mod install;
 mod launch;
 mod names;
 mod open;
+mod protocol;
 mod ready;
 mod running;
 mod slot;
 mod sockets;
 mod sources;
+
+pub use protocol::Protocol;
 
 use crate::config::Config;
 use crate::discovery::Discovery;
@@ -236,6 +239,8 @@ pub struct Published {
     pub name: String,
     /// Where: `/run/docker/plugins/<name>.sock`.
     pub path: PathBuf,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// The engine.

@@ -18,6 +18,7 @@ mod facts;
 mod known;
 mod operations;
 mod requests;
+mod sockets;
 mod trouble;
 mod volumes;
 

@@ -201,6 +201,8 @@ impl Engine {
             self.watch(&slot);
         }
         slot.set_status(|status| status.problem = None);
+        // The new version may speak another protocol.
+        self.refresh_published();
         drop(kept);
         self.tell(&slot, "upgrade", &[("remote", &slot.record().reference)]);
         self.tidy(&slot);

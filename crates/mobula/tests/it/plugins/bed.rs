@@ -124,8 +124,13 @@ impl Bed {
 
     /// Starts the dockerd beside `mobula engine`; it finds what that one publishes.
     pub fn start_neighbour(&mut self) {
-        let child = dockerd(&self.home, &self.machine, &self.neighbours_host()).spawn().unwrap();
-        self.neighbour = Some(child);
+        self.start_neighbour_with(&[]);
+    }
+
+    /// The same with further options.
+    pub fn start_neighbour_with(&mut self, options: &[&str]) {
+        let mut command = dockerd(&self.home, &self.machine, &self.neighbours_host());
+        self.neighbour = Some(command.args(options).spawn().unwrap());
         eventually("the neighbour answers", PATIENCE * 2, || {
             self.box_docker("version").output().unwrap().status.success()
         });

@@ -89,6 +89,10 @@ impl http::Handler for Probe {
                 self.volumes.calls.note("Plugin.Activate", &request.body);
                 Reply::ok(&json!({ "Implements": ["VolumeDriver"] }))
             }
+            ("POST", path) if path.starts_with("/AuthZPlugin.") => {
+                self.volumes.calls.note(path.trim_start_matches('/'), &request.body);
+                Reply::ok(&json!({ "Allow": true, "Msg": "", "Err": "" }))
+            }
             ("POST", path) => self.volumes.answer(path.trim_start_matches('/'), &request.body),
             _ => Reply::Answer(405, "only GET and POST".to_owned()),
         }
