@@ -10,6 +10,7 @@ mod launch;
 mod names;
 mod open;
 mod protocol;
+mod push;
 mod ready;
 mod running;
 mod slot;

@@ -13,6 +13,7 @@ use crate::reference::Reference;
 use crate::registry::{Auth, Descriptor, Manifest};
 use crate::rootfs;
 use crate::settings::Overrides;
+use crate::store::Store;
 use error::{Error, Kind, Result};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -88,14 +89,7 @@ impl Engine {
             let context = rootfs::read_context(&mut *tar, &store, &layers, &limits)?;
             let mut decoded = Config::decode(&context.config)?;
             decoded.check()?;
-            let diff_ids = [context.layer.digest.to_string()].into_iter().collect();
-            decoded.rootfs = Some(Rootfs { kind: "layers".to_owned(), diff_ids });
-            let bytes = decoded.encode();
-            let config = Descriptor {
-                media_type: config::MEDIA_TYPE.to_owned(),
-                digest: store.put(&bytes)?,
-                size: bytes.len() as u64,
-            };
+            let config = put_config(&mut decoded, &context.layer, &store)?;
             let privileges = privileges::required(&decoded);
             Ok(Content {
                 reference: reference.full(),
@@ -252,29 +246,6 @@ impl Engine {
         });
     }
 
-    pub(super) async fn push_now(
-        self: Arc<Self>,
-        slot: Arc<Slot>,
-        auth: Option<Auth>,
-        progress: Arc<dyn Progress>,
-    ) -> Result<()> {
-        let _kept = self.collecting.read().await;
-        let record = slot.record();
-        let reference = Reference::parse(&record.name)?.or_latest();
-        let auth = self.auth(&reference, auth).await?;
-        let siblings = self.siblings(&reference, &record);
-        let repository = Reference { tag: None, ..reference.clone() }.familiar();
-        let text = format!("The push refers to repository [{repository}]");
-        progress.report(Step::Status { id: None, text });
-        let (config, layers) = (&record.config, &record.layers);
-        let registry = &self.registry;
-        registry
-            .push(&reference, &auth, config, layers, &siblings, &self.store, &*progress)
-            .await?;
-        self.tell(&slot, "push", &[]);
-        Ok(())
-    }
-
     pub(super) async fn save_now(
         self: Arc<Self>,
         slot: Arc<Slot>,
@@ -391,32 +362,28 @@ impl Engine {
         Ok(slot)
     }
 
-    async fn auth(&self, reference: &Reference, given: Option<Auth>) -> Result<Auth> {
+    pub(super) async fn auth(&self, reference: &Reference, given: Option<Auth>) -> Result<Auth> {
         match given {
             Some(auth) => Ok(auth),
             None => self.registry.stored_auth(reference).await,
         }
     }
+}
 
-    /// Repositories of the same registry that have some of the record's blobs.
-    fn siblings(&self, reference: &Reference, record: &Record) -> Vec<String> {
-        let of_same_registry = |other: &Record| {
-            let other = Reference::parse(&other.reference).ok()?;
-            (other.domain == reference.domain && other.path != reference.path).then_some(other.path)
-        };
-        let shares =
-            |other: &Record| other.blobs().any(|blob| record.blobs().any(|own| own == blob));
-        let slots = self.slots();
-        let mut found: Vec<_> = slots
-            .iter()
-            .map(|slot| slot.record())
-            .filter(|other| other.id != record.id && shares(other))
-            .filter_map(|other| of_same_registry(&other))
-            .collect();
-        found.sort();
-        found.dedup();
-        found
-    }
+/// Stores a configuration of a plugin of this one layer.
+pub(super) fn put_config(
+    config: &mut Config,
+    layer: &Descriptor,
+    store: &Store,
+) -> Result<Descriptor> {
+    let diff_ids = [layer.digest.to_string()].into_iter().collect();
+    config.rootfs = Some(Rootfs { kind: "layers".to_owned(), diff_ids });
+    let bytes = config.encode();
+    Ok(Descriptor {
+        media_type: config::MEDIA_TYPE.to_owned(),
+        digest: store.put(&bytes)?,
+        size: bytes.len() as u64,
+    })
 }
 
 /// Reads a configuration that came from outside.
