@@ -11,6 +11,7 @@ pub mod registry;
 pub mod wire;
 
 mod alongside;
+mod bollard;
 mod containers;
 mod daemons;
 mod distribution;
