@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -90,6 +90,12 @@ impl Root {
     #[must_use]
     pub fn new(fd: OwnedFd) -> Self {
         Self { fd, last: None }
+    }
+
+    /// A path of the root itself, for reading what is below; good for as long as this lives.
+    #[must_use]
+    pub fn by_number(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
     /// What is at `path`; `None` when it or its directory is missing.

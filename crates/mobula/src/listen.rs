@@ -1,6 +1,8 @@
 //! Listeners and the servers behind them: UNIX sockets, TCP, TLS; handed over by the service manager
 //! or made here. A socket appears with its final mode, and takes the place of a stale one only.
 
+mod hand_on;
+
 use crate::config::Tls;
 use axum::Router;
 use axum::body::Body;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -102,20 +104,32 @@ impl Bound {
     }
 
     /// Serves `router` until `stop` turns true, then finishes the requests under way.
-    pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
-        let connections = Arc::new(());
+    pub async fn serve(self, router: Router, stop: watch::Receiver<bool>) {
+        let (tls, told) = (self.tls.clone(), stop.clone());
+        let serve = move |stream: Stream| stream.serve(router.clone(), tls.clone(), told.clone());
+        self.each(Semaphore::MAX_PERMITS, serve, stop).await;
+    }
+
+    /// Has each connection served, at most so many at once, until `stop` turns true; then waits for
+    /// the end of those there are.
+    async fn each<F: Future<Output = ()> + Send + 'static>(
+        self,
+        most: usize,
+        serve: impl Fn(Stream) -> F,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let (connections, room) = (Arc::new(()), Arc::new(Semaphore::new(most)));
         loop {
             let accepted = tokio::select! {
-                accepted = self.acceptor.accept() => accepted,
+                accepted = self.accept(&room) => accepted,
                 () = stopped(&mut stop) => break,
             };
             match accepted {
-                Ok(stream) => {
-                    let (router, tls, stop) = (router.clone(), self.tls.clone(), stop.clone());
-                    let open = Arc::clone(&connections);
+                Ok((stream, place)) => {
+                    let (serving, open) = (serve(stream), Arc::clone(&connections));
                     tokio::spawn(async move {
-                        stream.serve(router, tls, stop).await;
-                        drop(open);
+                        serving.await;
+                        drop((open, place));
                     });
                 }
                 Err(error) => {
@@ -134,6 +148,17 @@ impl Bound {
         while Arc::strong_count(&connections) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+impl Bound {
+    /// The next connection, once there is room for it.
+    async fn accept(
+        &self,
+        room: &Arc<Semaphore>,
+    ) -> std::io::Result<(Stream, OwnedSemaphorePermit)> {
+        let place = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+        Ok((self.acceptor.accept().await?, place))
     }
 }
 

@@ -134,14 +134,19 @@ fn json(body: &impl Serialize) -> Response {
 
 /// The whole body of a request; larger than [`MAX_BODY`] → `InvalidArgument`.
 pub async fn read_body(body: Body) -> Result<Bytes> {
-    let collected = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
+    read_body_of(body, MAX_BODY).await
+}
+
+/// The whole body of a request; larger than `most` bytes → `InvalidArgument`.
+pub async fn read_body_of(body: Body, most: usize) -> Result<Bytes> {
+    let collected = tokio::time::timeout(BODY, Limited::new(body, most).collect()).await;
     let collected = collected.map_err(|_| {
         Error::deadline_exceeded(format!("the request did not arrive within {} s", BODY.as_secs()))
     })?;
     match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::invalid_argument(format!(
-            "the request is larger than {MAX_BODY} bytes; requests are small JSON objects"
+            "the request is larger than {most} bytes; no call needs as many"
         ))),
         Err(error) => Err(Error::aborted("the request broke off").because(error)),
     }

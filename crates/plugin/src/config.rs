@@ -22,6 +22,9 @@ use serde::Serialize;
 /// The media type of the configuration in a registry.
 pub const MEDIA_TYPE: &str = "application/vnd.docker.plugin.v1+json";
 
+/// The protocol scheme of Docker's calls, which an empty one stands for, too.
+const HTTP: &str = "moby.plugins.http/v1";
+
 /// The largest configuration that is read, in bytes.
 pub const LIMIT: usize = 1 << 20;
 
@@ -97,7 +100,7 @@ pub struct Env {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Interface {
-    /// `moby.plugins.http/v1` or empty: the JSON calls; anything else is not for us to speak.
+    /// [`HTTP`] or empty: the JSON calls; anything else is not for us to speak.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub protocol_scheme: String,
     /// File name of its socket below `/run/docker/plugins`.
@@ -181,6 +184,23 @@ pub struct Rootfs {
     /// `layers`.
     #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub kind: String,
+}
+
+impl Interface {
+    /// Whether it takes Docker's calls, as opposed to a protocol that only others know.
+    #[must_use]
+    pub fn takes_calls(&self) -> bool {
+        matches!(self.protocol_scheme.as_str(), "" | HTTP)
+    }
+}
+
+impl Mount {
+    /// Whether it shows files of the machine: by its type, or by an option whatever the type.
+    #[must_use]
+    pub fn is_bind(&self) -> bool {
+        let mut options = self.options.iter();
+        self.kind == "bind" || options.any(|option| option == "bind" || option == "rbind")
+    }
 }
 
 impl Config {

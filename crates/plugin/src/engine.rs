@@ -11,10 +11,15 @@ mod launch;
 mod legacy;
 mod names;
 mod open;
+mod protocol;
+mod push;
 mod ready;
 mod running;
 mod slot;
 mod sockets;
+mod sources;
+
+pub use protocol::Protocol;
 
 use crate::config::Config;
 use crate::discovery::Discovery;
@@ -237,6 +242,8 @@ pub struct Published {
     pub name: String,
     /// Where: `/run/docker/plugins/<name>.sock`.
     pub path: PathBuf,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// The engine.

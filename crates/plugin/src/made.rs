@@ -25,13 +25,22 @@ pub fn make(tar: &mut dyn Read, store: &Store, layers: &Layers, limits: &Limits)
     let context = rootfs::read_context(tar, store, layers, limits)?;
     let mut decoded = Config::decode(&context.config)?;
     decoded.check()?;
-    let diff_ids = [context.layer.digest.to_string()].into_iter().collect();
-    decoded.rootfs = Some(Rootfs { kind: "layers".to_owned(), diff_ids });
-    let bytes = decoded.encode();
-    let config = Descriptor {
+    let config = put_config(&mut decoded, &context.layer, store)?;
+    Ok(Made { config, decoded, layer: context.layer })
+}
+
+/// Stores a configuration of a plugin of this one layer.
+pub(crate) fn put_config(
+    config: &mut Config,
+    layer: &Descriptor,
+    store: &Store,
+) -> Result<Descriptor> {
+    let diff_ids = [layer.digest.to_string()].into_iter().collect();
+    config.rootfs = Some(Rootfs { kind: "layers".to_owned(), diff_ids });
+    let bytes = config.encode();
+    Ok(Descriptor {
         media_type: config::MEDIA_TYPE.to_owned(),
         digest: store.put(&bytes)?,
         size: bytes.len() as u64,
-    };
-    Ok(Made { config, decoded, layer: context.layer })
+    })
 }

@@ -24,6 +24,8 @@ mod upload;
 mod whole;
 mod words;
 
+pub use push::is_gzip;
+
 use crate::digest::Digest;
 use error::{Error, Result};
 use reqwest::Url;

@@ -19,6 +19,7 @@ mod gzip;
 mod header;
 mod pack;
 mod prepare;
+mod squash;
 mod staging;
 mod tree;
 

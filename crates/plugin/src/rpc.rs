@@ -13,6 +13,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use connect::Stream;
 pub use exchange::Reply;
 
 use error::{Error, Result};
@@ -111,6 +112,13 @@ impl Client {
         let implements = fields::get(&answer, "Implements").and_then(Value::as_array);
         let types = implements.into_iter().flatten().filter_map(Value::as_str);
         Ok(types.map(str::to_owned).collect())
+    }
+
+    /// A connection for whatever its holder wants to say; waits for a plugin that does not listen
+    /// yet.
+    pub async fn connect(&self) -> Result<Box<dyn Stream>> {
+        let connected = connect::patiently(&self.address, PATIENCE, Instant::now() + PATIENCE);
+        connected.await.map_err(|error| error.with("address", &self.address))
     }
 
     /// Whether the plugin accepts connections now.

@@ -2,7 +2,7 @@
 //! engine wants to be there, and gone when it does not. What is not ours is never removed.
 
 use crate::listen::{Bound, Inherited, Listen, Peer};
-use crate::rest::read_body;
+use crate::rest::{MAX_BODY, read_body_of};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,7 +11,7 @@ use error::Error;
 use host::process::Identity;
 use plugin::Engine;
 use plugin::bridge::Answer;
-use plugin::engine::Published;
+use plugin::engine::{Protocol, Published};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,11 @@ use tokio::task::JoinHandle;
 const RETRY: Duration = Duration::from_secs(5);
 /// How long the answers under way at a socket that goes are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The largest body of a call that is not about volumes, in bytes. dockerd asks authorisation plugins
+/// about requests with bodies of a MiB and more, in base64, and what it can't ask about it denies.
+const LARGE_BODY: usize = 16 << 20;
+/// Connections of a protocol that is the plugin's own; further ones wait.
+const CONNECTIONS: usize = 256;
 /// What answers are labelled as.
 const MEDIA_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
@@ -94,10 +99,19 @@ async fn serve(engine: Arc<Engine>, published: Published, mut stop: watch::Recei
         bound = bind(&published.path) => bound,
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let Published { plugin, name, path } = published;
+    let Published { plugin, name, path, protocol } = published;
     tracing::info!(plugin = name, path = %path.display(), "published");
     let socket = Arc::new(Socket { engine, plugin, name });
-    bound.serve(Router::new().fallback(answer).with_state(socket), stop).await;
+    let calls = Router::new().fallback(answer).with_state(Arc::clone(&socket));
+    let dial = move || {
+        let socket = Arc::clone(&socket);
+        async move { socket.engine.connect(&socket.plugin).await }
+    };
+    match protocol {
+        Protocol::Calls => bound.serve(calls, stop).await,
+        Protocol::Own => bound.hand_on(dial, None, CONNECTIONS, stop).await,
+        Protocol::Both => bound.hand_on(dial, Some(calls), CONNECTIONS, stop).await,
+    }
 }
 
 /// Binds as soon as the place is free; says once why it is not.
@@ -144,7 +158,7 @@ async fn ask(socket: &Arc<Socket>, request: Request) -> Answer {
     }
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
     let caller = peer.and_then(|pid| Identity::of(pid).ok().flatten());
-    match read_body(request.into_body()).await {
+    match read_body_of(request.into_body(), most(&method)).await {
         Ok(body) => {
             let asked = Arc::clone(socket);
             // To its end, whatever becomes of the client: what is mounted must be noted.
@@ -156,6 +170,12 @@ async fn ask(socket: &Arc<Socket>, request: Request) -> Answer {
         }
         Err(error) => refuse(&error),
     }
+}
+
+/// How large the body of a call may be, in bytes.
+fn most(method: &str) -> usize {
+    let is_small = method.starts_with("VolumeDriver.") || method.starts_with("Plugin.");
+    if is_small { MAX_BODY } else { LARGE_BODY }
 }
 
 fn refuse(error: &Error) -> Answer {

@@ -99,9 +99,12 @@ pub(super) async fn disable(call: &Call, name: String) -> Answer {
     operate(call, |engine| async move { engine.disable(&name, force).await }).await
 }
 
+/// Answers with what is gone, as Docker's description of the call has it; dockerd answers nothing.
 pub(super) async fn remove(call: &Call, name: String) -> Answer {
     let force = call.query.flag("force");
-    operate(call, |engine| async move { engine.remove(&name, force).await }).await
+    let removed = call.api.engine.get(&name)?;
+    operate(call, |engine| async move { engine.remove(&name, force).await }).await?;
+    Ok(json_of(&removed))
 }
 
 async fn operate<W>(call: &Call, work: impl FnOnce(Arc<Engine>) -> W) -> Answer

@@ -1,11 +1,11 @@
 //! Plugins as volume drivers, the volumes of all of them, and what published sockets answer.
 
 use super::slot::Slot;
-use super::{Engine, Published, State, blocking, locked, names, outlive};
+use super::{Engine, Protocol, Published, State, blocking, locked, names, outlive};
 use crate::bridge::{self, Answer};
 use crate::config::Mount;
 use crate::id::PluginId;
-use crate::rpc::{Address, Client};
+use crate::rpc::{Address, Client, Stream};
 use crate::runtime::Instance;
 use crate::scope::Scope;
 use crate::settings::Settings;
@@ -107,6 +107,13 @@ impl Engine {
         }
     }
 
+    /// A connection to a plugin's own socket, for a client of its own protocol; waits for one that
+    /// is being started.
+    pub async fn connect(&self, plugin: &PluginId) -> Result<Box<dyn Stream>> {
+        let slot = self.find_id(plugin).ok_or_else(|| names::missing(plugin.as_str()))?;
+        self.driver_of(&slot).await?.client.connect().await
+    }
+
     /// The text of a Podman drop-in for the published volume plugins.
     pub fn podman_configuration(&self) -> Result<String> {
         let published = self.published.borrow().clone();
@@ -128,13 +135,15 @@ impl Engine {
         let published: Vec<_> = self
             .slots()
             .iter()
-            .map(|slot| slot.record())
-            .filter(|record| record.enabled)
-            .filter(|record| record.choices.publish.unwrap_or(self.options.publish))
-            .map(|record| {
+            .map(|slot| slot.installed())
+            .filter(|installed| installed.record.enabled)
+            .filter(|installed| installed.record.choices.publish.unwrap_or(self.options.publish))
+            .map(|installed| {
+                let record = &installed.record;
                 let name = record.name.strip_suffix(":latest").unwrap_or(&record.name).to_owned();
                 let path = self.options.home.sockets.join(format!("{name}.sock"));
-                Published { plugin: record.id.clone(), name, path }
+                let protocol = Protocol::of(&installed.config_or_empty());
+                Published { plugin: record.id.clone(), name, path, protocol }
             })
             .collect();
         self.sockets.note(published.iter().map(|published| published.path.clone()));
@@ -196,11 +205,7 @@ impl Drivers for Engine {
         Box::pin(async move {
             match self.slot(name) {
                 Ok(slot) if is_volume_driver(&slot) => self.driver_of(&slot).await.map(Arc::new),
-                Ok(slot) => Err(Error::failed_precondition(format!(
-                    "plugin {} is no volume driver, its types are {}",
-                    slot.name(),
-                    types(&slot).join(", ")
-                ))),
+                Ok(slot) => Err(no_volume_driver(&slot)),
                 Err(error) if error.kind() == Kind::NotFound => {
                     match self.legacy_plugin(name).await? {
                         Some(legacy) => self.legacy_driver(&legacy).await.map(Arc::new),
@@ -236,15 +241,11 @@ impl Drivers for Engine {
 
 /// Directories of the host that the plugin was given: inside, and on the host.
 fn binds(settings: &Settings) -> Vec<(PathBuf, PathBuf)> {
-    let is_bind = |mount: &&Mount| {
-        mount.kind == "bind"
-            || mount.options.iter().any(|option| matches!(option.as_str(), "bind" | "rbind"))
-    };
     let paths = |mount: &Mount| {
         let source = mount.source.as_deref().filter(|source| source.starts_with('/'))?;
         Some((PathBuf::from(&mount.destination), PathBuf::from(source)))
     };
-    settings.mounts.iter().filter(is_bind).filter_map(paths).collect()
+    settings.mounts.iter().filter(|mount| mount.is_bind()).filter_map(paths).collect()
 }
 
 fn types(slot: &Slot) -> Vec<String> {
@@ -253,5 +254,19 @@ fn types(slot: &Slot) -> Vec<String> {
 }
 
 fn is_volume_driver(slot: &Slot) -> bool {
-    slot.installed().config_or_empty().has_capability("volumedriver")
+    let config = slot.installed().config_or_empty();
+    config.has_capability("volumedriver") && config.interface.takes_calls()
+}
+
+fn no_volume_driver(slot: &Slot) -> Error {
+    let (name, config) = (slot.name(), slot.installed().config_or_empty());
+    if !config.interface.takes_calls() {
+        let scheme = &config.interface.protocol_scheme;
+        return Error::failed_precondition(format!(
+            "plugin {name} speaks {scheme}, which only its own clients do; its volumes can't be \
+             asked for"
+        ));
+    }
+    let types = types(slot).join(", ");
+    Error::failed_precondition(format!("plugin {name} is no volume driver, its types are {types}"))
 }

@@ -193,6 +193,8 @@ impl Engine {
             self.watch(&slot);
         }
         slot.set_status(|status| status.problem = None);
+        // The new version may speak another protocol.
+        self.refresh_published();
         drop(kept);
         self.tell(&slot, "upgrade", &[("remote", &slot.record().reference)]);
         self.tidy(&slot);
@@ -240,29 +242,6 @@ impl Engine {
                 tracing::warn!(%error, "remove what earlier versions needed");
             }
         });
-    }
-
-    pub(super) async fn push_now(
-        self: Arc<Self>,
-        slot: Arc<Slot>,
-        auth: Option<Auth>,
-        progress: Arc<dyn Progress>,
-    ) -> Result<()> {
-        let _kept = self.collecting.read().await;
-        let record = slot.record();
-        let reference = Reference::parse(&record.name)?.or_latest();
-        let auth = self.auth(&reference, auth).await?;
-        let siblings = self.siblings(&reference, &record);
-        let repository = Reference { tag: None, ..reference.clone() }.familiar();
-        let text = format!("The push refers to repository [{repository}]");
-        progress.report(Step::Status { id: None, text });
-        let (config, layers) = (&record.config, &record.layers);
-        let registry = &self.registry;
-        registry
-            .push(&reference, &auth, config, layers, &siblings, &self.store, &*progress)
-            .await?;
-        self.tell(&slot, "push", &[]);
-        Ok(())
     }
 
     pub(super) async fn save_now(
@@ -424,31 +403,11 @@ impl Engine {
         Ok(slot)
     }
 
-    async fn auth(&self, reference: &Reference, given: Option<Auth>) -> Result<Auth> {
+    pub(super) async fn auth(&self, reference: &Reference, given: Option<Auth>) -> Result<Auth> {
         match given {
             Some(auth) => Ok(auth),
             None => self.registry.stored_auth(reference).await,
         }
-    }
-
-    /// Repositories of the same registry that have some of the record's blobs.
-    fn siblings(&self, reference: &Reference, record: &Record) -> Vec<String> {
-        let of_same_registry = |other: &Record| {
-            let other = Reference::parse(&other.reference).ok()?;
-            (other.domain == reference.domain && other.path != reference.path).then_some(other.path)
-        };
-        let shares =
-            |other: &Record| other.blobs().any(|blob| record.blobs().any(|own| own == blob));
-        let slots = self.slots();
-        let mut found: Vec<_> = slots
-            .iter()
-            .map(|slot| slot.record())
-            .filter(|other| other.id != record.id && shares(other))
-            .filter_map(|other| of_same_registry(&other))
-            .collect();
-        found.sort();
-        found.dedup();
-        found
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn launch(
     make_run_directory(home, owner)?;
     let credentials = host::secret::credentials();
     let settings = Settings::effective(&config, &record.overrides, credentials.as_deref())?;
+    super::sources::ensure(&record.name, &settings.mounts)?;
     if !config.propagated_mount.is_empty() {
         share(&home.propagated(), owner)?;
     }

@@ -5,7 +5,7 @@ use super::session::Session;
 use super::transport::{Ask, Body, resolve_location};
 use super::upload::Source;
 use super::whole::is_passing;
-use super::{Auth, Descriptor, Registry, blocking, words};
+use super::{Auth, Descriptor, Registry, words};
 use crate::digest::Digest;
 use crate::progress::{BlobState, Progress, Step};
 use crate::reference::Reference;
@@ -37,8 +37,8 @@ enum Offered {
 }
 
 impl Registry {
-    /// Pushes configuration and layers and then the manifest (Docker schema 2, what dockerd can
-    /// install) under `reference`'s tag. `mount_from`: repositories of the same registry that the
+    /// Pushes configuration and layers and then the manifest (Docker schema 2) under `reference`'s
+    /// tag. dockerd can install one gzip layer; see [`is_gzip`]. `mount_from`: repositories of the same registry that the
     /// blobs may be taken from.
     #[allow(clippy::too_many_arguments)] // each is a thing of its own, and there is one caller
     pub async fn push(
@@ -56,7 +56,6 @@ impl Registry {
             let message = format!("{shown} names a digest; only a tag can be pushed to");
             return Err(Error::invalid_argument(message));
         }
-        check_layers(store, layers).await?;
         let mount_from: Vec<_> = mount_from
             .iter()
             .filter(|path| **path != reference.path)
@@ -81,25 +80,13 @@ impl Registry {
     }
 }
 
-/// Refuses layers that are not gzip: dockerd takes them for nothing and installs an empty plugin.
-async fn check_layers(store: &Store, layers: &[Descriptor]) -> Result<()> {
-    for digest in layers.iter().map(|layer| layer.digest.clone()) {
-        let store = store.clone();
-        blocking(move || {
-            let mut head = Vec::new();
-            let blob = store.blob(&digest)?;
-            blob.take(2).read_to_end(&mut head).doing(|| format!("read layer {digest}"))?;
-            if head == GZIP {
-                return Ok(());
-            }
-            Err(Error::failed_precondition(format!(
-                "layer {digest} is not compressed with gzip, and dockerd can install nothing else; \
-                 save the plugin as an archive instead"
-            )))
-        })
-        .await?;
-    }
-    Ok(())
+/// Whether a layer is packed by gzip, whatever it is called: dockerd takes any other for nothing and
+/// installs an empty plugin. Blocking.
+pub fn is_gzip(store: &Store, layer: &Digest) -> Result<bool> {
+    let mut head = Vec::new();
+    let blob = store.blob(layer)?;
+    blob.take(2).read_to_end(&mut head).doing(|| format!("read layer {layer}"))?;
+    Ok(head == GZIP)
 }
 
 impl Push<'_> {

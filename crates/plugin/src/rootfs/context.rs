@@ -20,7 +20,7 @@ const CONFIG: u64 = 1 << 20;
 const ORIGIN: &str = "plugin context";
 
 /// What the one layer of a plugin that was made here is called.
-const MEDIA_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 /// What `docker plugin create` sends, taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]

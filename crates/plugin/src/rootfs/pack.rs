@@ -1,10 +1,12 @@
-//! A create context made from a directory, as the command line sends it.
+//! Directories packed: a create context as the command line sends it, and all of a plugin's files as
+//! one layer.
 
 use super::entry::{Entry, What};
 use super::header;
 use error::{Error, IoContext, Result};
 use host::root::{Attributes, Node};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// Sorted by name, with the owners, modes, times in seconds and file capabilities that are on disk;
 /// sockets are left out, symbolic links are not followed, and nothing else of `dir` is sent.
 pub fn write_context(dir: &Path, tar: &mut dyn Write) -> Result<()> {
-    let mut writer = Writer { dir, tar, linked: HashMap::new() };
+    let mut writer = Writer::new(dir, tar, Purpose::Context);
     for (name, is_right) in
         [("config.json", Metadata::is_file as fn(&Metadata) -> bool), ("rootfs", Metadata::is_dir)]
     {
@@ -35,17 +37,38 @@ pub fn write_context(dir: &Path, tar: &mut dyn Write) -> Result<()> {
     header::end(tar).doing(|| "write the plugin context")
 }
 
+/// Writes all that is in the directory `dir` as a plain layer: the same files give the same bytes,
+/// on whichever machine they were unpacked.
+pub(super) fn write_layer(dir: &Path, tar: &mut dyn Write) -> Result<()> {
+    let found = fs::metadata(dir).doing(|| "look at a plugin's files")?;
+    Writer::new(dir, tar, Purpose::Layer).add(Path::new(""), &found)?;
+    header::end(tar).doing(|| "write a layer")
+}
+
+/// What becomes of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Context,
+    Layer,
+}
+
 struct Writer<'a> {
     dir: &'a Path,
     tar: &'a mut dyn Write,
+    purpose: Purpose,
     /// Under which name a file with several was written, by device and inode.
     linked: HashMap<(u64, u64), PathBuf>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(dir: &'a Path, tar: &'a mut dyn Write, purpose: Purpose) -> Self {
+        Self { dir, tar, purpose, linked: HashMap::new() }
+    }
+
     fn add(&mut self, path: &Path, found: &Metadata) -> Result<()> {
         let Some(entry) = self.entry(path, found)? else { return Ok(()) };
-        let write = || format!("write {} to the plugin context", path.display());
+        let whole = if self.purpose == Purpose::Layer { "layer" } else { "plugin context" };
+        let write = || format!("write {} to the {whole}", path.display());
         // Opened before its header is written: a file that is gone then is no half entry.
         let file = match entry.what {
             What::File => Some(self.open(path)?),
@@ -85,22 +108,31 @@ impl Writer<'_> {
     /// `None` for what is left out.
     fn entry(&mut self, path: &Path, found: &Metadata) -> Result<Option<Entry>> {
         let Some(what) = self.what(path, found)? else { return Ok(None) };
-        let whole = self.dir.join(path);
-        let mut xattrs = Vec::new();
-        if what == What::File || what == What::Directory {
-            xattrs = host::root::kept_xattrs(&whole)
-                .doing(|| format!("read the attributes of {}", whole.display()))?;
-            xattrs.retain(|(name, _)| name == "security.capability");
-        }
+        let is_dir = what == What::Directory;
+        let xattrs = if what == What::File || is_dir { self.xattrs(path)? } else { Vec::new() };
+        // A directory's own time is that of its unpacking, unless its archive said otherwise.
+        let is_timed = !is_dir || self.purpose == Purpose::Context;
         let attributes = Attributes {
             uid: found.uid(),
             gid: found.gid(),
             mode: found.mode() & 0o7777,
-            modified: Some(found.mtime()),
+            modified: is_timed.then(|| found.mtime()),
             xattrs,
         };
         let size = if what == What::File { found.len() } else { 0 };
         Ok(Some(Entry { path: path.to_owned(), what, attributes, size, is_sparse: false }))
+    }
+
+    /// Of what is sent, file capabilities only: users' own attributes are about their working copy.
+    fn xattrs(&self, path: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
+        let whole = self.dir.join(path);
+        let mut xattrs = host::root::kept_xattrs(&whole)
+            .doing(|| format!("read the attributes of {}", whole.display()))?;
+        if self.purpose == Purpose::Context {
+            xattrs.retain(|(name, _)| name == "security.capability");
+        }
+        xattrs.sort();
+        Ok(xattrs)
     }
 
     fn what(&mut self, path: &Path, found: &Metadata) -> Result<Option<What>> {

@@ -2,6 +2,7 @@ mod archive;
 mod contexts;
 mod hostile;
 mod mounted;
+mod squashed;
 mod unpacked;
 
 use super::*;

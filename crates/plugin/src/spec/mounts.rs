@@ -63,8 +63,7 @@ fn one(mount: &config::Mount, entry: &str) -> Result<Option<Mount>> {
     below_root(&mount.destination, &format!("{entry}.destination"))?;
     let destination = PathBuf::from(&mount.destination);
     let mut options = mount.options.to_vec();
-    let is_bind = |option: &String| option == "bind" || option == "rbind";
-    if mount.kind != "bind" && !options.iter().any(is_bind) {
+    if !mount.is_bind() {
         // Nobody was asked about a mount without a source: what it shows must be the plugin's own.
         if mount.source.is_none() && mount.kind != "tmpfs" {
             return Err(refused(&format!("{entry}.source"), "mount source is not specified"));
@@ -84,7 +83,7 @@ fn one(mount: &config::Mount, entry: &str) -> Result<Option<Mount>> {
         }
         Some(path) => PathBuf::from(path),
     };
-    if !options.iter().any(is_bind) {
+    if !options.iter().any(|option| option == "bind" || option == "rbind") {
         options.insert(0, "rbind".to_owned());
     }
     // With the root shared every bind would be a peer of the machine's mount: what the plugin

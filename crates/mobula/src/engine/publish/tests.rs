@@ -15,7 +15,8 @@ async fn engine(home: &Path) -> Arc<Engine> {
 
 fn published(home: &Path, name: &str) -> Published {
     let path = home.join("run/docker/plugins").join(format!("{name}.sock"));
-    Published { plugin: PluginId::random(), name: name.to_owned(), path }
+    let protocol = Protocol::Calls;
+    Published { plugin: PluginId::random(), name: name.to_owned(), path, protocol }
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {

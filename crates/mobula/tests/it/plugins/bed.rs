@@ -132,6 +132,7 @@ impl Bed {
         self.start_neighbour_with(&[]);
     }
 
+    /// The same with further options.
     pub fn start_neighbour_with(&mut self, options: &[&str]) {
         let mut command = dockerd(&self.home, &self.machine, &self.neighbours_host());
         self.neighbour = Some(command.args(options).spawn().unwrap());

@@ -2,7 +2,7 @@
 
 use super::bed::{Bed, Kind, Setup};
 use super::image::probe;
-use super::registry::{CONFIG, CREDENTIALS, DOCKER, GZIP, OCI, Packing, Registry, pack};
+use super::registry::{CONFIG, CREDENTIALS, DOCKER, GZIP, OCI, Packing, Registry, ZSTD, pack};
 use super::{on_both, on_ours};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
@@ -10,6 +10,14 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
+
+/// What dockerd does with such plugins is in `facts`.
+mod squashed {
+    use super::{
+        on_ours, several_layers_of_any_packing_are_pushed_as_the_one_that_dockerd_installs,
+    };
+    on_ours!(several_layers_of_any_packing_are_pushed_as_the_one_that_dockerd_installs);
+}
 
 on_both!(
     a_plugin_is_created_pushed_removed_and_installed,
@@ -176,4 +184,51 @@ fn a_plugin_is_installed_under_an_alias(kind: Kind) {
     assert!(said.contains("already exists"), "{said}");
     bed.ok("volume create -d short v");
     assert!(bed.ok("volume ls").contains("short:latest"));
+}
+
+fn several_layers_of_any_packing_are_pushed_as_the_one_that_dockerd_installs(kind: Kind) {
+    let mut bed = Bed::start(kind);
+    let lower = probe().and_file("gone", "x").and_file("dir/below", "x").write(&bed.home);
+    let upper = tempfile::tempdir_in(bed.home.dir()).unwrap();
+    std::fs::create_dir(upper.path().join("dir")).unwrap();
+    for (name, text) in
+        [("version", "v2"), (".wh.gone", ""), ("dir/.wh..wh..opq", ""), ("dir/own", "own")]
+    {
+        std::fs::write(upper.path().join(name), text).unwrap();
+    }
+    let layers = [
+        bed.registry.blob("me/two", GZIP, &pack(&lower.join("rootfs"), Packing::Gzip)),
+        bed.registry.blob("me/two", ZSTD, &pack(upper.path(), Packing::Zstd)),
+    ];
+    let manifest = bed.registry.describe("me/two", &probe(), &layers, OCI);
+    bed.registry.manifest("me/two", "v1", &manifest);
+    let (two, one) = (bed.registry.name("me/two:v1"), bed.registry.name("me/one:v1"));
+    bed.install(&two, &format!("--alias {one}"));
+    assert_eq!(bed.ask(&one, "/file/version").text(), "v2");
+    bed.ok(&format!("plugin disable {one}"));
+
+    let said = bed.push(&one);
+    assert!(said.contains("2 layer(s)"), "{said}");
+    let pushed = bed.registry.get("me/one", "v1");
+    bed.push(&one);
+    let again = bed.registry.get("me/one", "v1");
+    assert_eq!(again.body, pushed.body, "the same bytes every time");
+    let layer = &pushed.json()["layers"];
+    assert_eq!(layer.as_array().unwrap().len(), 1, "{pushed:?}");
+    assert_eq!(layer[0]["mediaType"], GZIP);
+    let config = pushed.json()["config"]["digest"].as_str().unwrap().to_owned();
+    let config = bed.registry.request(&format!("GET /v2/me/one/blobs/{config}"), &[], &[]).json();
+    assert_eq!(config["rootfs"]["diff_ids"], json!([layer[0]["digest"]]));
+
+    bed.start_neighbour();
+    bed.box_ok(&format!("plugin install --grant-all-permissions {one}"));
+    let id = bed.box_ok(&format!("plugin inspect --format {{{{.Id}}}} {one}"));
+    let rootfs = bed.home.path("docker/plugins").join(id).join("rootfs");
+    let read = |name: &str| std::fs::read_to_string(rootfs.join(name)).ok();
+    assert_eq!(read("version").as_deref(), Some("v2"));
+    assert_eq!(read("dir/own").as_deref(), Some("own"));
+    for hidden in ["gone", ".wh.gone", "dir/below", "dir/.wh..wh..opq"] {
+        assert_eq!(read(hidden), None, "{hidden}");
+    }
+    bed.box_ok(&format!("plugin disable {one}"));
 }

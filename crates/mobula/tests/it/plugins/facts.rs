@@ -173,7 +173,7 @@ fn a_registry_that_knows_nothing_of_a_plugin_says_so(kind: Kind) {
 
 /// dockerd leaves them out, and installs nothing at all (fact 17).
 fn layers_packed_by_zstd_are_unpacked(kind: Kind) {
-    let bed = Bed::start(kind);
+    let mut bed = Bed::start(kind);
     let layer = pack(&probe().write(&bed.home).join("rootfs"), Packing::Zstd);
     let layers = [bed.registry.blob("me/zstd", ZSTD, &layer)];
     let manifest = bed.registry.describe("me/zstd", &probe(), &layers, OCI);
@@ -182,6 +182,15 @@ fn layers_packed_by_zstd_are_unpacked(kind: Kind) {
     bed.install(&name, "--disable");
     let enabled = bed.docker(&format!("plugin enable {name}")).output().unwrap();
     assert_eq!(enabled.status.success(), bed.is_ours(), "{enabled:?}");
+    if bed.is_ours() {
+        // And packed by gzip when they leave, so that dockerd can install them.
+        bed.push(&name);
+        let pushed = bed.registry.get("me/zstd", "v1").json();
+        assert_eq!(pushed["layers"][0]["mediaType"], GZIP);
+        let path = format!("/v2/me/zstd/blobs/{}", pushed["layers"][0]["digest"].as_str().unwrap());
+        let blob = bed.registry.request(&format!("GET {path}"), &[], &[]).body;
+        assert_eq!(blob[..2], [0x1f, 0x8b]);
+    }
 }
 
 fn a_published_socket_answers_the_handshake_by_itself(kind: Kind) {

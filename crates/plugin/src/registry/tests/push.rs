@@ -1,6 +1,5 @@
 //! Pushes to a registry that watches every step.
 
-use super::fake::blob;
 use super::*;
 use crate::progress::BlobState;
 use std::sync::Arc;
@@ -132,21 +131,13 @@ async fn a_refusal_comes_in_the_registrys_words() {
     assert!(error.message().contains("access to the resource is denied"), "{error}");
 }
 
-#[tokio::test]
-async fn layers_that_dockerd_cannot_install_are_refused_before_anything_is_sent() {
+#[test]
+fn a_layer_is_gzip_by_what_it_begins_with() {
     let desk = Desk::new();
-    let plain = blob("application/vnd.oci.image.layer.v1.tar+zstd", b"\x28\xb5\x2f\xfd and so on");
-    desk.store.put(b"\x28\xb5\x2f\xfd and so on").unwrap();
-    let fake = taking(|_| Reply::new(201, b"")).await;
-    let reference = fake.reference("me/probe:v1");
-    let config = Content::new(10).config();
-    let error = desk
-        .registry
-        .push(&reference, &Auth::Anonymous, &config, &[plain], &[], &desk.store, &Silent)
-        .await
-        .unwrap_err();
-    assert!(error.message().contains("gzip"), "{error}");
-    assert!(fake.asked().is_empty());
+    let is =
+        |bytes: &[u8]| super::push::is_gzip(&desk.store, &desk.store.put(bytes).unwrap()).unwrap();
+    assert!(is(b"\x1f\x8b\x08 and so on"));
+    assert!(!is(b"\x28\xb5\x2f\xfd and so on") && !is(b"plain tar") && !is(b"\x1f"));
 }
 
 #[tokio::test]

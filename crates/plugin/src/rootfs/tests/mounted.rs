@@ -4,7 +4,7 @@ use super::*;
 use std::os::unix::fs::MetadataExt;
 
 /// Layers with all that a layer can do to the ones below; the chain.
-fn three_layers(place: &Place) -> Vec<Descriptor> {
+pub(super) fn three_layers(place: &Place) -> Vec<Descriptor> {
     let chain = place
         .add(
             &[],
@@ -33,6 +33,16 @@ fn three_layers(place: &Place) -> Vec<Descriptor> {
         )
         .unwrap();
     place.add(&chain, Archive::default().file("b", "top").link("c", "a")).unwrap()
+}
+
+/// A directory that is an overlay, and the place that it is made of: another overlay can't have its
+/// changes there.
+pub(super) fn on_an_overlay() -> (Place, PathBuf) {
+    let ground = Place::new();
+    let base = ground.add(&[], Archive::default().file("x", "x")).unwrap();
+    let at = ground.dir.path().join("overlay");
+    ground.layers.mount(&digests(&base), &ground.dir.path().join("changes"), &at).unwrap();
+    (ground, at)
 }
 
 fn check(root: &Path) {
@@ -89,11 +99,7 @@ fn where_overlayfs_is_refused_the_layers_are_copied() {
         return;
     }
     host::sandbox::private_mounts().unwrap();
-    // An overlay can't have its changes on an overlay.
-    let ground = Place::new();
-    let base = ground.add(&[], Archive::default().file("x", "x")).unwrap();
-    let at = ground.dir.path().join("overlay");
-    ground.layers.mount(&digests(&base), &ground.dir.path().join("changes"), &at).unwrap();
+    let (ground, at) = on_an_overlay();
     let mut place = Place::new();
     place.layers = Layers::open(&at.join("layers")).unwrap();
     let chain = digests(&three_layers(&place));

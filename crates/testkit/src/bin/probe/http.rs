@@ -1,7 +1,9 @@
-//! HTTP/1.1 as engines speak it with plugins: one thread per connection, bodies of a known length.
+//! HTTP/1.1 as engines speak it with plugins: one thread per connection. Whoever begins as clients of
+//! HTTP/2 do hears what it says.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +60,10 @@ pub(crate) fn serve(listener: &UnixListener, accepts: bool, handler: &Arc<impl H
 fn converse(stream: &UnixStream, handler: &impl Handler) -> Result<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
+    if reader.fill_buf()?.starts_with(b"PRI ") {
+        std::io::copy(&mut reader, &mut writer)?;
+        return stream.shutdown(Shutdown::Both);
+    }
     while let Some(request) = read(&mut reader)? {
         println!("{} {} {}", request.method, request.path, request.body.trim_end());
         let Reply::Answer(status, body) = handler.answer(&request) else {

@@ -10,6 +10,7 @@
 //! | `PROBE_ROOT` | where volumes are: its propagated mount; `/mnt/probe` |
 //! | `PROBE_FS` | what `Mount` does unless a volume says so: `bind`, `tmpfs`, `none`; `bind` |
 //! | `PROBE_SCOPE` | answer to `Capabilities`; `local` |
+//! | `PROBE_STATUS` | whether volumes are described with a `Status`; `yes` |
 //! | `PROBE_MODE` | see [`mode`] |
 
 mod about;

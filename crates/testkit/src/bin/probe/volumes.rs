@@ -173,8 +173,10 @@ impl Volumes {
         if !mountpoint.is_empty() {
             volume.insert("Mountpoint".to_owned(), mountpoint.into());
         }
-        let status = json!({ "fs": self.kind(name), "users": self.count(name) });
-        volume.insert("Status".to_owned(), status);
+        if variable("PROBE_STATUS", "yes") == "yes" {
+            let status = json!({ "fs": self.kind(name), "users": self.count(name) });
+            volume.insert("Status".to_owned(), status);
+        }
         Value::Object(volume)
     }
 
