@@ -125,7 +125,9 @@ fn read(sources: &Sources, drivers: &[Driver]) -> Result<Vec<Raw>> {
         let names = raws.iter().filter_map(|raw| raw.key.strip_prefix(prefix));
         names.filter_map(|rest| Some(rest.split_once('.')?.0.to_owned())).collect::<Vec<_>>()
     };
-    let (services, modules) = (named("libstorage.server.services."), named("rexray.modules."));
+    let services = named("libstorage.server.services.");
+    let mut modules = named("rexray.modules.");
+    modules.extend(modules::DEFAULT_MODULES.map(str::to_owned));
     let environment: BTreeMap<String, String> =
         variables.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect();
     for raw in &mut raws {

@@ -15,6 +15,7 @@ mod engine_kills;
 mod faults;
 #[cfg(feature = "failpoints")]
 mod kills;
+mod migrate;
 mod network;
 mod plugins;
 mod podman;

@@ -147,6 +147,7 @@ impl Settings {
             name: name.to_owned(),
             options: once_each("option", flags.chain(origin).chain(given))?,
             labels: once_each("label", self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())))?,
+            from: None,
         })
     }
 }

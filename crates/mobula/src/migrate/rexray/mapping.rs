@@ -6,7 +6,7 @@ use super::keys::{self, Becomes};
 use super::settings::{Scope, Settings};
 use super::table::{FILE_MODE, FS_TYPE, KEYS, LINUX_ROOT_PATH, ROOT_PATH, SIZE};
 use crate::config::Service;
-use crate::migrate::{Became, HIDDEN};
+use crate::migrate::{Became, Fate, HIDDEN};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What became of a setting, so far.
@@ -16,7 +16,7 @@ pub(super) struct Mark {
     /// What it will be when the driver is there.
     pub(super) later: Vec<Became>,
     /// The code took care of it without a key of ours.
-    pub(super) done: bool,
+    pub(super) done: Option<Fate>,
     pub(super) changes: BTreeSet<String>,
 }
 
@@ -137,8 +137,9 @@ impl<'a> Mapper<'a> {
             _ => text,
         };
         let key = format!("{}.{option}", self.prefix(order, "volume"));
-        let mut told = None;
+        let (mut told, mut fate) = (None, Fate::NoEquivalent);
         if option == "subPath" && is_volumes_root {
+            fate = Fate::NotNeeded;
             told = Some("Users see the volume's root, as they did.".to_owned());
         } else if let Some(earlier) = volume.get(option) {
             told = (*earlier != value).then(|| {
@@ -153,13 +154,12 @@ impl<'a> Mapper<'a> {
             }
         } else if !is_honoured(order.driver, option, &value) {
             let ours = order.driver.ours.unwrap_or_default();
-            told =
-                Some(format!("Driver {ours} has no {option}; volumes have no such limit or type."));
+            told = Some(format!("Driver {ours} has no such option."));
         }
         if let Some(told) = told {
             // A default that nobody chose, and that nothing becomes of, is not worth a row.
             if let Some(index) = index {
-                self.marks[index].done = true;
+                self.marks[index].done = Some(fate);
                 self.note(index, &told);
             }
             return;

@@ -12,7 +12,7 @@ const SOCKETS: [&str; 2] = ["/run/docker/plugins", "/var/run/docker/plugins"];
 /// The socket of a REX-Ray that was told nothing about it.
 const DEFAULT_SOCKET: &str = "unix:///run/docker/plugins/rexray.sock";
 /// The module that is there without being named, by its two names.
-const DEFAULT_MODULES: [&str; 2] = ["default-csi", "default-docker"];
+pub(super) const DEFAULT_MODULES: [&str; 2] = ["default-csi", "default-docker"];
 
 /// A module.
 #[derive(Debug, Clone)]

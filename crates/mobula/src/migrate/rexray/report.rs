@@ -81,12 +81,7 @@ fn outcome(
     if !mark.later.is_empty() {
         return Told::new(Fate::NotThereYet, "");
     }
-    if mark.done {
-        let fate = match setting.known {
-            Known::Key(key) if matches!(key.becomes, Becomes::Volume(_)) => Fate::NoEquivalent,
-            Known::Field("driver") => Fate::Unknown,
-            _ => Fate::NotNeeded,
-        };
+    if let Some(fate) = mark.done {
         return Told::new(fate, "");
     }
     if let Some(winner) = winner(mapper, index, setting) {

@@ -117,7 +117,7 @@ impl Assembly<'_> {
         let what = format!("service {} (an unknown driver)", wanted.name);
         self.left_out.insert(wanted.name.clone(), what);
         if let Some(index) = wanted.said_by {
-            self.mapper.marks[index].done = true;
+            self.mapper.marks[index].done = Some(Fate::Unknown);
             let told = format!("REX-Ray has no such driver; the service is left out.{hint}");
             self.mapper.note(index, &told);
         }
@@ -155,7 +155,7 @@ impl Assembly<'_> {
         }
         if let Some(index) = module.host.filter(|_| listen.is_none()) {
             // The name says where it listens.
-            self.mapper.marks[index].done = true;
+            self.mapper.marks[index].done = Some(Fate::NotNeeded);
             let told = "Docker knows the plugin by the name of that socket, as before.";
             self.mapper.note(index, told);
         }
@@ -173,7 +173,7 @@ impl Assembly<'_> {
     /// Says something about a module where it will be read: at its setting, or in a row of its own.
     fn tell_module(&mut self, module: &Module, told: &str) {
         if let Some(index) = module.host.or(module.chosen_by) {
-            self.mapper.marks[index].done = true;
+            self.mapper.marks[index].done = Some(Fate::NotNeeded);
             return self.mapper.note(index, told);
         }
         self.extra.push(Row {
@@ -192,7 +192,7 @@ impl Assembly<'_> {
         let Some((index, text)) = found else { return };
         let Some(level) = level(text) else {
             let told = "No level of REX-Ray's; info, the default, is logged.";
-            self.mapper.marks[index].done = true;
+            self.mapper.marks[index].done = Some(Fate::NotNeeded);
             return self.mapper.note(index, told);
         };
         let became = Became { key: "log.level".to_owned(), value: level.to_owned() };
@@ -256,6 +256,7 @@ fn text(names: &[&str], config: &Config, left_out: &[String]) -> Result<String> 
 }
 
 fn heading(names: &[&str], config: &Config, left_out: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| name.escape_debug().to_string()).collect();
     let mut text = format!("# Made by `mobula migrate rexray` of {}.\n", names.join(", "));
     for what in left_out {
         text += &format!("# NOT THERE YET, and left out: {what}.\n");
@@ -265,6 +266,8 @@ fn heading(names: &[&str], config: &Config, left_out: &[String]) -> String {
     }
     if config.services.is_empty() {
         text += "# No service is left. Without one, `mobula start` serves driver loop as mobula.\n";
+    } else if config.docker.is_empty() {
+        text += "# No module is left. Docker knows each service by its own name.\n";
     }
     text
 }

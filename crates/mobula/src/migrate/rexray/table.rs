@@ -141,13 +141,13 @@ pub(super) const KEYS: &[Key] = &[
         "libstorage.integration.volume.operations.mount.retryCount",
         Takes::Number,
         NoEquivalent,
-        "A mount that fails is told at once; whoever asked repeats it, which is safe.",
+        "A mount that fails is told at once; to repeat it is safe.",
     ),
     key(
         "libstorage.integration.volume.operations.mount.retryWait",
         Takes::Duration,
         NoEquivalent,
-        "A mount that fails is told at once; whoever asked repeats it, which is safe.",
+        "A mount that fails is told at once; to repeat it is safe.",
     ),
     switch(
         "libstorage.integration.volume.operations.unmount.ignoreUsedCount",
