@@ -127,6 +127,11 @@ pub(crate) enum Origin<'a> {
 }
 
 impl Settings {
+    /// These options and labels, and nothing else.
+    pub(super) fn of(options: Vec<(String, String)>, labels: Vec<(String, String)>) -> Self {
+        Self { options, labels, ..Self::default() }
+    }
+
     /// The request for a volume `name`.
     pub(crate) fn request(
         &self,

@@ -3,6 +3,7 @@
 use super::create::{Settings, create};
 use crate::cli::change::Batch;
 use crate::cli::failure::Outcome;
+use crate::cli::pair;
 use clap::Args;
 use error::IoContext;
 use std::path::PathBuf;
@@ -27,15 +28,22 @@ pub(super) struct Import {
     #[arg(long, value_name = "PATH")]
     from: PathBuf,
 
-    #[command(flatten)]
-    settings: Settings,
+    /// Option of the driver, such as subPath=data (repeatable).
+    #[arg(short, long = "option", alias = "opt", value_name = "KEY=VALUE", value_parser = pair)]
+    options: Vec<(String, String)>,
+
+    /// Label (repeatable).
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
 }
 
 impl Import {
     /// Copies it.
     pub(super) async fn run(&self, batch: &Batch<'_>) -> Outcome {
         let service = batch.session.service.as_deref();
-        let mut request = self.settings.request(&self.name, service, None)?;
+        let (options, labels) = (self.options.clone(), self.labels.clone());
+        let settings = Settings::of(options, labels);
+        let mut request = settings.request(&self.name, service, None)?;
         // The agent has another working directory.
         let from = std::path::absolute(&self.from)
             .doing(|| format!("find out where {} is", self.from.display()))?;

@@ -143,7 +143,8 @@ impl Assembly<'_> {
         let (plugin, service) = (ServiceName::parse(&name)?, ServiceName::parse(&service)?);
         let is_there = self.config.services.contains_key(&service);
         let key = format!("docker.{plugin}");
-        let mut became = vec![Became { key: format!("{key}.service"), value: service.to_string() }];
+        let offers = Became { key: format!("{key}.service"), value: service.to_string() };
+        let mut became = vec![offers.clone()];
         if let Some(listen) = &listen {
             became.push(Became { key: format!("{key}.listen"), value: listen.clone() });
         }
@@ -153,7 +154,9 @@ impl Assembly<'_> {
                 if is_there { mark.mapped.push(became) } else { mark.later.push(became) }
             }
         }
-        if let Some(index) = module.host.filter(|_| listen.is_none()) {
+        if let Some(index) = module.host.filter(|_| listen.is_none() && !is_there) {
+            self.mapper.marks[index].later.push(offers);
+        } else if let Some(index) = module.host.filter(|_| listen.is_none()) {
             // The name says where it listens.
             self.mapper.marks[index].done = Some(Fate::NotNeeded);
             let told = "Docker knows the plugin by the name of that socket, as before.";
