@@ -8,6 +8,7 @@
 
 mod drivers;
 mod keys;
+mod managed;
 mod mapping;
 mod modules;
 mod plugin;
@@ -102,7 +103,7 @@ fn migrate_with(sources: &Sources, drivers: &[Driver]) -> Result<Migration> {
     }
     for file in &sources.plugins {
         for found in plugin::read(&file.name, &file.bytes, drivers)? {
-            standalone::migrate_plugin(found, drivers, &mut migration)?;
+            managed::migrate(found, drivers, &mut migration)?;
         }
     }
     Ok(migration)

@@ -1,14 +1,13 @@
-//! The whole of one REX-Ray: its services and modules put together, and its managed plugins.
+//! The configuration of the standalone agent: REX-Ray's services and modules, put together.
 
 use super::drivers::{self, Driver};
-use super::mapping::{Mapper, Order, Target, plugin_variable};
+use super::mapping::{Mapper, Order, Target};
 use super::modules::{self, Module, Wanted};
-use super::plugin::{self, Found};
 use super::settings::{Origin, Raw, Scope, Settings};
 use super::table::{LOG_LEVEL, SERVICE};
-use super::{Migration, Plugin, Sources, report};
+use super::{Migration, Sources, report};
 use crate::config::{self, Config, Log};
-use crate::migrate::{Became, Fate, HIDDEN, Row};
+use crate::migrate::{Became, Fate, Row};
 use error::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -204,7 +203,8 @@ impl Assembly<'_> {
     }
 }
 
-fn level(text: &str) -> Option<&'static str> {
+/// Our level that is nearest to REX-Ray's.
+pub(super) fn level(text: &str) -> Option<&'static str> {
     Some(match text.to_ascii_lowercase().as_str() {
         "panic" | "fatal" | "error" => "error",
         "warn" | "warning" => "warn",
@@ -273,50 +273,4 @@ fn heading(names: &[&str], config: &Config, left_out: &[String]) -> String {
         text += "# No module is left. Docker knows each service by its own name.\n";
     }
     text
-}
-
-/// Makes the settings of our plugin of those of REX-Ray's.
-pub(super) fn migrate_plugin(
-    found: Found,
-    drivers: &[Driver],
-    migration: &mut Migration,
-) -> Result<()> {
-    let Found { name, driver, settings } = found;
-    let settings = Settings::new(settings, drivers)?;
-    let mut mapper = Mapper::new(settings, Target::Plugin);
-    let driver = drivers::find(drivers, &driver)
-        .ok_or_else(|| Error::internal(format!("driver {driver} is not in the table")))?;
-    let order = Order { name: driver.name, driver, scopes: &[Scope::Agent, Scope::Root] };
-    let service = mapper.service(order);
-    let mut level_variable = None;
-    if let Some((index, text)) = mapper.settings.text(&[Scope::Agent, Scope::Root], LOG_LEVEL)
-        && let Some(level) = level(text)
-    {
-        let became = Became { key: "LOG_LEVEL".to_owned(), value: level.to_owned() };
-        let mark = &mut mapper.marks[index];
-        if service.is_some() {
-            mark.mapped.push(became)
-        } else {
-            mark.later.push(became)
-        }
-        level_variable = Some(("LOG_LEVEL".to_owned(), Some(level.to_owned())));
-    }
-    migration.rows.extend(report::rows(&mapper, drivers));
-    let mut commands = String::new();
-    if let (Some(service), Some(ours)) = (&service, driver.ours) {
-        // A secret never got into the service: its place is taken by what hides it.
-        let hidden = |section: &str, option: &str, value: &String| {
-            let value = (value != HIDDEN).then(|| value.clone());
-            (plugin_variable(driver, section, option), value)
-        };
-        let options = service.options.iter().map(|(name, value)| hidden("options", name, value));
-        let volume = service.volume.iter().map(|(name, value)| hidden("volume", name, value));
-        let variables: Vec<_> = options.chain(volume).chain(level_variable).collect();
-        commands = plugin::commands(&name, ours, &variables);
-    } else {
-        migration.left_out.push(format!("plugin {name} (driver {})", driver.name));
-    }
-    let ours = service.and(driver.ours).map(str::to_owned);
-    migration.plugins.push(Plugin { name, driver: ours, commands });
-    Ok(())
 }
