@@ -187,6 +187,8 @@ pub trait Driver: Send + Sync {
     /// formatted; the original is only read.
     /// - The same request again → the same volume, `AlreadyDone`.
     /// - No file system that volumes can have, or in use → `FailedPrecondition`.
+    ///
+    /// Held by the machine tests `imports`: it takes real disks.
     async fn import(&self, request: &Create, from: &Path) -> Result<Outcome<Volume>> {
         let _ = (request, from);
         Err(self.lacks("import disk images"))
