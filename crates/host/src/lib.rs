@@ -16,6 +16,7 @@ pub mod failpoint;
 pub mod fake;
 pub mod file;
 pub mod filesystem;
+pub mod image;
 pub mod linux;
 pub mod lock;
 pub mod loopdev;

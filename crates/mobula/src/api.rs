@@ -100,6 +100,10 @@ pub struct CreateVolume {
     /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// A disk image or block device to copy, file system and all; it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub from: Option<PathBuf>,
 }
 
 /// What a call about a volume did.

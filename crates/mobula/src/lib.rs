@@ -14,6 +14,7 @@ pub mod engine_api;
 pub mod engine_client;
 pub mod listen;
 pub mod managed;
+pub mod migrate;
 pub mod paths;
 pub mod rest;
 pub mod sample;

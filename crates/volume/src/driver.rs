@@ -8,7 +8,7 @@ use crate::volume::{Create, Snapshot, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
 use host::{Fstype, Outcome};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A driver, described: from this the configuration, the help, the documentation and the
@@ -182,6 +182,17 @@ pub trait Driver: Send + Sync {
     /// - Name, parameters and labels are kept with the volume.
     /// - A copy has its source's parameters where `asked` says nothing.
     async fn create(&self, request: &Create) -> Result<Outcome<Volume>>;
+
+    /// Makes a volume of what is in the disk image or on the block device `from`: a copy, never
+    /// formatted; the original is only read.
+    /// - The same request again → the same volume, `AlreadyDone`.
+    /// - No file system that volumes can have, or in use → `FailedPrecondition`.
+    ///
+    /// Held by the machine tests `imports`: it takes real disks.
+    async fn import(&self, request: &Create, from: &Path) -> Result<Outcome<Volume>> {
+        let _ = (request, from);
+        Err(self.lacks("import disk images"))
+    }
 
     /// Deletes a volume and its data.
     /// - Missing → `AlreadyDone`.

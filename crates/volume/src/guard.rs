@@ -11,6 +11,7 @@ use error::{Error, Result};
 use host::Outcome;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
@@ -92,6 +93,10 @@ impl Driver for Guard {
 
     async fn create(&self, request: &Create) -> Result<Outcome<Volume>> {
         self.call("create", &request.name, CHANGE, self.driver.create(request)).await
+    }
+
+    async fn import(&self, request: &Create, from: &Path) -> Result<Outcome<Volume>> {
+        self.call("import", &request.name, CHANGE, self.driver.import(request, from)).await
     }
 
     async fn delete(&self, id: &VolumeId) -> Result<Outcome> {

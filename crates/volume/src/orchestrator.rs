@@ -14,7 +14,7 @@ use crate::volume::{Create, Origin, Parameters, Volume};
 use error::{Error, Result};
 use host::{Host, Outcome};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::OwnedRwLockReadGuard;
@@ -181,6 +181,20 @@ impl Orchestrator {
         let created = self.driver.create(&create).await;
         still.end().await;
         self.created(created?)
+    }
+
+    /// Makes a volume of the disk image or block device `from`, which stays as it is. The service's
+    /// defaults hold for everything but size and file system.
+    pub async fn import(&self, request: Request, from: &Path) -> Result<Outcome<Volume>> {
+        if request.origin.is_some() {
+            return Err(Error::invalid_argument(
+                "a volume is imported or copied from another one, not both; give one of them",
+            ));
+        }
+        let create = self.complete(request)?;
+        let _lock = self.driver.lock(create.name.as_str()).await;
+        self.refuse_a_twin(&create.name).await?;
+        self.created(self.driver.import(&create, from).await?)
     }
 
     /// A volume that vanished while it is in use here must not lend its mount to a new one of its

@@ -1,6 +1,7 @@
 //! `mobula volume`: the verbs and their flags.
 
 mod create;
+mod import;
 mod look;
 
 use super::Global;
@@ -48,6 +49,7 @@ enum Verb {
     Unmount(Unmount),
     Expand(Expand),
     Clone(create::Clone),
+    Import(import::Import),
     Path(look::PathOf),
     Exists(look::Exists),
 }
@@ -173,6 +175,7 @@ impl VolumeGroup {
             Verb::Unmount(unmount) => unmount.run(&batch).await,
             Verb::Expand(expand) => expand.run(&batch).await,
             Verb::Clone(clone) => clone.run(&batch).await,
+            Verb::Import(import) => import.run(&batch).await,
             Verb::Path(path) => path.run(&session, output).await,
             Verb::Exists(exists) => exists.run(&session).await,
         }

@@ -122,7 +122,12 @@ pub(super) async fn create(State(app): State<Arc<App>>, body: Body) -> Answer {
     let (parameters, origin) = parse_volume_options(service.spec(), given)?;
     let name = VolumeName::parse(&asked.name)?;
     let request = Request { name: name.clone(), asked: parameters, labels: asked.labels, origin };
-    let work = |service: Arc<Orchestrator>| async move { service.create(request).await };
+    let work = |service: Arc<Orchestrator>| async move {
+        match asked.from {
+            Some(from) => service.import(request, &from).await,
+            None => service.create(request).await,
+        }
+    };
     let outcome = app.operate(Arc::clone(&service), PATIENCE, work).await?;
     Ok(json(&changed(&service, &name, outcome.is_done(), None).await?))
 }

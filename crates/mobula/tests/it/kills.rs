@@ -94,6 +94,34 @@ fn create_killed_anywhere_ends_with_one_volume() {
 }
 
 #[test]
+fn import_killed_anywhere_ends_with_the_volume_and_its_data() {
+    if !is_root() {
+        return;
+    }
+    let home = home();
+    let (image, tree) = (home.path("old.img"), home.path("tree"));
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("kept"), "data").unwrap();
+    let mut mkfs = std::process::Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-F", "-d"]).args([&tree, &image]).arg("16M");
+    assert!(mkfs.output().unwrap().status.success());
+    let before = std::fs::read(&image).unwrap();
+    let kills = kill_everywhere(
+        &home,
+        &["volume", "import", "a", "--from", image.to_str().unwrap()],
+        |_| {},
+        |home| {
+            home.ok(&["volume", "mount", "a"]);
+            assert_eq!(std::fs::read_to_string(home.target("a").join("kept")).unwrap(), "data");
+            home.ok(&["volume", "unmount", "a"]);
+            remove(home);
+            assert!(std::fs::read(&image).unwrap() == before, "the original is only read");
+        },
+    );
+    assert!(kills >= 4, "{kills}\n{}", points(&home));
+}
+
+#[test]
 fn mount_killed_anywhere_ends_with_one_mount() {
     if !is_root() {
         return;

@@ -16,6 +16,7 @@ mod faults;
 mod hostile;
 #[cfg(feature = "failpoints")]
 mod kills;
+mod migrate;
 mod network;
 mod plugins;
 mod podman;

@@ -47,11 +47,11 @@ fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>> {
     for call in profile.syscalls().iter().flatten() {
         add(&mut context, call, default)?;
     }
-    export(context)
+    export(&context)
 }
 
 /// libseccomp writes to descriptors only; its version 2.6 is not everywhere yet.
-fn export(context: ScmpFilterContext) -> Result<Vec<u8>> {
+fn export(context: &ScmpFilterContext) -> Result<Vec<u8>> {
     let doing = || "export the system call filter";
     let (mut read, write) = std::io::pipe().doing(doing)?;
     std::thread::scope(|scope| {
@@ -147,7 +147,7 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &program(&profile(&["read", "no_such_call"])).unwrap()));
         assert_ne!(one, program(&profile(&["read", "write"])).unwrap());
         // struct sock_filter has 8 bytes.
-        assert!(!one.is_empty() && one.len() % 8 == 0);
+        assert!(!one.is_empty() && one.len().is_multiple_of(8));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Driver `loop`: an image file per volume, attached to a loop device. The size is enforced;
 //! snapshots and clones share their blocks where the host's file system can (xfs, btrfs).
 
+mod import;
+
 use crate::driver::{
     Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
     blocking, paginate,
@@ -464,6 +466,11 @@ impl Driver for Loop {
             created.map(Outcome::Done).inspect_err(|_| inner.volumes.discard(request.name.as_str()))
         })
         .await
+    }
+
+    async fn import(&self, request: &Create, from: &Path) -> Result<Outcome<Volume>> {
+        let (inner, request, from) = (Arc::clone(&self.0), request.clone(), from.to_owned());
+        blocking(move || inner.import(&request, &from)).await
     }
 
     async fn delete(&self, id: &VolumeId) -> Result<Outcome> {

@@ -5,6 +5,7 @@
 mod copies;
 mod filesystems;
 mod growth;
+mod imports;
 mod leaks;
 mod namespaces;
 mod state;

@@ -127,6 +127,11 @@ pub(crate) enum Origin<'a> {
 }
 
 impl Settings {
+    /// These options and labels, and nothing else.
+    pub(super) fn of(options: Vec<(String, String)>, labels: Vec<(String, String)>) -> Self {
+        Self { options, labels, ..Self::default() }
+    }
+
     /// The request for a volume `name`.
     pub(crate) fn request(
         &self,
@@ -147,6 +152,7 @@ impl Settings {
             name: name.to_owned(),
             options: once_each("option", flags.chain(origin).chain(given))?,
             labels: once_each("label", self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())))?,
+            from: None,
         })
     }
 }
