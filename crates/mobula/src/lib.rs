@@ -17,6 +17,7 @@ pub mod managed;
 pub mod paths;
 pub mod rest;
 pub mod sample;
+pub mod service;
 pub mod services;
 
 /// The version of this program.

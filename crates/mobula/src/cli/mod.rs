@@ -4,17 +4,19 @@
 mod adapter;
 mod change;
 mod complete;
-mod completion;
+pub mod completion;
 mod config;
 mod driver;
 mod engine;
 mod failure;
+pub mod man;
 mod mounts;
 mod output;
 mod plugin;
 mod progress;
 pub mod reference;
 mod select;
+mod service;
 mod session;
 mod snapshot;
 mod start;
@@ -100,6 +102,22 @@ enum Command {
     Adapter(adapter::AdapterGroup),
     Mounts(mounts::Mounts),
     Config(config::ConfigGroup),
+    Service(service::ServiceGroup),
+    /// The same as `mobula service install`.
+    #[command(hide = true)]
+    Install(service::Install),
+    /// The same as `mobula service uninstall`.
+    #[command(hide = true)]
+    Uninstall(service::Uninstall),
+    /// The same as `mobula service stop`.
+    #[command(hide = true)]
+    Stop(service::Which),
+    /// The same as `mobula service restart`.
+    #[command(hide = true)]
+    Restart(service::Which),
+    /// The same as `mobula service status`.
+    #[command(hide = true)]
+    Status(service::Which),
     Version(version::Version),
     Completion(completion::Completion),
     /// Show on this machine, within a sandbox, that a volume outlives its containers.
@@ -186,9 +204,7 @@ impl Command {
             Self::Version(version) => version.output.clone(),
             Self::Mounts(mounts) => mounts.output(),
             Self::Config(group) => group.output.clone(),
-            Self::Start(_) | Self::Engine(_) | Self::Completion(_) | Self::Demo => {
-                Output::default()
-            }
+            _ => Output::default(),
         }
     }
 
@@ -203,6 +219,12 @@ impl Command {
             Self::Adapter(group) => block_on(group.run(global, output)),
             Self::Mounts(mounts) => block_on(mounts.run(global, output)),
             Self::Config(group) => group.run(global, output),
+            Self::Service(group) => group.run(),
+            Self::Install(install) => install.run(),
+            Self::Uninstall(uninstall) => uninstall.run(),
+            Self::Stop(which) => which.stop(),
+            Self::Restart(which) => which.restart(),
+            Self::Status(which) => which.status(),
             Self::Version(version) => version.run(output),
             Self::Completion(completion) => completion.run(),
             Self::Demo => Ok(crate::demo::run().map(|()| ExitCode::SUCCESS)?),
@@ -287,6 +309,12 @@ mod tests {
             "mobula adapter types",
             "mobula adapter ls",
             "mobula adapter list",
+            "mobula install",
+            "mobula uninstall",
+            "mobula stop",
+            "mobula restart",
+            "mobula status",
+            "mobula service install",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
