@@ -1,6 +1,8 @@
-//! Mobula's own build jobs: `cargo xtask bench`, `cargo xtask docs`, `cargo xtask new-driver`.
+//! Mobula's own build jobs: `cargo xtask bench`, `cargo xtask dist`, `cargo xtask docs`,
+//! `cargo xtask new-driver`.
 
 mod bench;
+mod dist;
 mod docs;
 mod new_driver;
 mod program;
@@ -20,6 +22,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Job {
     Bench(bench::Arguments),
+    Dist(dist::Arguments),
     Docs(docs::Arguments),
     NewDriver(new_driver::Arguments),
 }
@@ -27,6 +30,7 @@ enum Job {
 fn main() -> ExitCode {
     let done = match Cli::parse().job {
         Job::Bench(arguments) => arguments.run(),
+        Job::Dist(arguments) => arguments.run(),
         Job::Docs(arguments) => arguments.run(),
         Job::NewDriver(arguments) => arguments.run(),
     };
