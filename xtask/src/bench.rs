@@ -8,7 +8,6 @@
 //! What the second process leaves, however it ends, goes with its namespace, or is ended by the first,
 //! which removes the directory.
 
-mod build;
 mod cases;
 mod contest;
 mod daemon;
@@ -21,7 +20,7 @@ mod orphans;
 mod report;
 mod stats;
 
-use crate::{program, workspace};
+use crate::{program, release, workspace};
 use cases::Case;
 use clap::{Args, ValueEnum};
 use error::{Error, IoContext, Result};
@@ -94,12 +93,12 @@ impl Arguments {
                 "benchmarks mount file systems and need root; run them as root",
             ));
         }
-        let built = build::build()?;
+        let built = release::build(&["mobula", "xtask", "testkit"])?;
         let scratch = Scratch::make(&self.dir)?;
-        let mut command = program::command(&built.xtask);
+        let mut command = program::command(built.program("xtask")?);
         let subject = if self.subject == Subject::Agent { "agent" } else { "engine" };
-        command.args(["bench", subject, "--program"]).arg(&built.mobula);
-        command.arg("--plugin").arg(&built.plugin).arg("--dir").arg(&scratch.0);
+        command.args(["bench", subject, "--program"]).arg(built.program("mobula")?);
+        command.arg("--plugin").arg(built.program("probe")?).arg("--dir").arg(&scratch.0);
         command.args(self.quick.then_some("--quick")).args(self.publish.then_some("--publish"));
         for name in &self.only {
             command.args(["--only", name]);

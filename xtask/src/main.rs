@@ -1,11 +1,12 @@
-//! Mobula's own build jobs: `cargo xtask bench`, `cargo xtask docs`, `cargo xtask new-driver`,
-//! `cargo xtask plugin-image`.
+//! Mobula's own build jobs: `cargo xtask bench`, `dist`, `docs`, `new-driver`, `plugin-image`.
 
 mod bench;
+mod dist;
 mod docs;
 mod new_driver;
 mod plugin_image;
 mod program;
+mod release;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Job {
     Bench(bench::Arguments),
+    Dist(dist::Arguments),
     Docs(docs::Arguments),
     NewDriver(new_driver::Arguments),
     PluginImage(plugin_image::Arguments),
@@ -30,6 +32,7 @@ enum Job {
 fn main() -> ExitCode {
     let done = match Cli::parse().job {
         Job::Bench(arguments) => arguments.run(),
+        Job::Dist(arguments) => arguments.run(),
         Job::Docs(arguments) => arguments.run(),
         Job::NewDriver(arguments) => arguments.run(),
         Job::PluginImage(arguments) => arguments.run(),

@@ -10,9 +10,9 @@
 
 mod rootfs;
 
-use crate::{program, workspace};
+use crate::release;
 use clap::Args;
-use error::{Error, IoContext, Kind, Result};
+use error::{Error, IoContext, Result};
 use plugin::made::{Made, make};
 use plugin::progress::Silent;
 use plugin::reference::Reference;
@@ -55,7 +55,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         let specs = self.specs()?;
-        let binary = self.binary.clone().map_or_else(build, Ok)?;
+        let binary = match &self.binary {
+            Some(binary) => binary.clone(),
+            None => release::build(&["mobula"])?.program("mobula")?,
+        };
         for spec in specs {
             self.image(spec, &binary)?;
         }
@@ -147,24 +150,4 @@ fn pretty(config: &[u8]) -> Result<String> {
 
 fn say(text: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{text}").doing(|| "write to standard output")
-}
-
-/// The program, built in release.
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = program::command(cargo);
-    command.current_dir(workspace::root()).args([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "mobula",
-        "--message-format=json-render-diagnostics",
-    ]);
-    let said = program::read(&mut command)?;
-    let said = String::from_utf8_lossy(&said);
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs = messages.filter(|message| message["target"]["name"] == "mobula");
-    let found = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    found.ok_or_else(|| Error::new(Kind::Internal, "cargo does not say where it put mobula"))
 }

@@ -55,3 +55,13 @@ pub(crate) fn read(command: &mut Command) -> Result<Vec<u8>> {
     }
     Err(Error::internal(format!("{name} failed ({}); it said why above", output.status)))
 }
+
+/// Runs it to its end on our terminal, where it may ask.
+pub(crate) fn attend(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.stdout(Stdio::null()).status().doing(|| format!("run {name}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::internal(format!("{name} failed ({status}); it said why above")))
+}

@@ -18,6 +18,7 @@ pub mod migrate;
 pub mod paths;
 pub mod rest;
 pub mod sample;
+pub mod service;
 pub mod services;
 
 /// The version of this program.

@@ -22,10 +22,14 @@ pub(crate) struct Completion {
     shell: Shell,
 }
 
+/// A shell that can complete.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Shell {
+pub enum Shell {
+    /// GNU bash.
     Bash,
+    /// zsh.
     Zsh,
+    /// fish.
     Fish,
 }
 
@@ -74,16 +78,18 @@ complete -c mobula -l snapshot -l snapshotID -x -a '(__mobula_names)'
 impl Completion {
     /// Prints it.
     pub(crate) fn run(&self) -> Outcome {
-        emit(&self.script())?;
+        emit(&script(self.shell))?;
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    fn script(&self) -> String {
-        match self.shell {
-            Shell::Bash => generated(clap_complete::Shell::Bash) + BASH,
-            Shell::Zsh => zsh_words() + ZSH,
-            Shell::Fish => generated(clap_complete::Shell::Fish) + FISH,
-        }
+/// The completion script of a shell.
+#[must_use]
+pub fn script(shell: Shell) -> String {
+    match shell {
+        Shell::Bash => generated(clap_complete::Shell::Bash) + BASH,
+        Shell::Zsh => zsh_words() + ZSH,
+        Shell::Fish => generated(clap_complete::Shell::Fish) + FISH,
     }
 }
 
@@ -107,7 +113,7 @@ mod tests {
 
     #[test]
     fn zsh_finds_our_function_under_the_name_of_the_file() {
-        let script = Completion { shell: Shell::Zsh }.script();
+        let script = script(Shell::Zsh);
         assert!(script.starts_with("#compdef mobula"));
         assert_eq!(script.matches("\n_mobula() {").count(), 1);
         assert_eq!(script.matches("\n_mobula_words() {").count(), 1);

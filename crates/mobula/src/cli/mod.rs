@@ -4,11 +4,12 @@
 mod adapter;
 mod change;
 mod complete;
-mod completion;
+pub mod completion;
 mod config;
 mod driver;
 mod engine;
 mod failure;
+pub mod man;
 mod migrate;
 mod mounts;
 mod output;
@@ -16,6 +17,7 @@ mod plugin;
 mod progress;
 pub mod reference;
 mod select;
+mod service;
 mod session;
 mod snapshot;
 mod start;
@@ -102,6 +104,22 @@ enum Command {
     Mounts(mounts::Mounts),
     Config(config::ConfigGroup),
     Migrate(migrate::MigrateGroup),
+    Service(service::ServiceGroup),
+    /// The same as `mobula service install`.
+    #[command(hide = true)]
+    Install(service::Install),
+    /// The same as `mobula service uninstall`.
+    #[command(hide = true)]
+    Uninstall(service::Uninstall),
+    /// The same as `mobula service stop`.
+    #[command(hide = true)]
+    Stop(service::Which),
+    /// The same as `mobula service restart`.
+    #[command(hide = true)]
+    Restart(service::Which),
+    /// The same as `mobula service status`.
+    #[command(hide = true)]
+    Status(service::Which),
     Version(version::Version),
     Completion(completion::Completion),
     /// Show on this machine, within a sandbox, that a volume outlives its containers.
@@ -195,9 +213,7 @@ impl Command {
             Self::Mounts(mounts) => mounts.output(),
             Self::Config(group) => group.output.clone(),
             Self::Migrate(group) => group.output.clone(),
-            Self::Start(_) | Self::Engine(_) | Self::Completion(_) | Self::Demo => {
-                Output::default()
-            }
+            _ => Output::default(),
         }
     }
 
@@ -213,6 +229,12 @@ impl Command {
             Self::Mounts(mounts) => block_on(mounts.run(global, output)),
             Self::Config(group) => group.run(global, output),
             Self::Migrate(group) => group.run(global, output),
+            Self::Service(group) => group.run(),
+            Self::Install(install) => install.run(),
+            Self::Uninstall(uninstall) => uninstall.run(),
+            Self::Stop(which) => which.stop(),
+            Self::Restart(which) => which.restart(),
+            Self::Status(which) => which.status(),
             Self::Version(version) => version.run(output),
             Self::Completion(completion) => completion.run(),
             Self::Demo => Ok(crate::demo::run().map(|()| ExitCode::SUCCESS)?),
@@ -297,6 +319,12 @@ mod tests {
             "mobula adapter types",
             "mobula adapter ls",
             "mobula adapter list",
+            "mobula install",
+            "mobula uninstall",
+            "mobula stop",
+            "mobula restart",
+            "mobula status",
+            "mobula service install",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
