@@ -9,6 +9,7 @@ mod fixture;
 
 mod agent;
 mod command_line;
+mod configuration;
 mod engine;
 mod engine_api;
 mod engine_kills;
