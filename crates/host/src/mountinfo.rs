@@ -102,6 +102,11 @@ pub fn at(target: &Path) -> Result<Option<Mount>> {
     by_descriptor(fd.as_fd())
 }
 
+/// Whether single mounts can be looked up by statmount(2).
+pub(crate) fn has_statmount() -> bool {
+    statmount::is_there()
+}
+
 /// The reusable ID of the mount that `fd` is on, the one that mountinfo shows (Linux 5.8).
 pub(crate) fn id_of(fd: impl AsFd) -> Result<u64> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;

@@ -6,6 +6,7 @@ mod change;
 mod complete;
 mod completion;
 mod config;
+mod doctor;
 mod driver;
 mod engine;
 mod failure;
@@ -100,6 +101,7 @@ enum Command {
     Adapter(adapter::AdapterGroup),
     Mounts(mounts::Mounts),
     Config(config::ConfigGroup),
+    Doctor(doctor::Doctor),
     Version(version::Version),
     Completion(completion::Completion),
     /// Show on this machine, within a sandbox, that a volume outlives its containers.
@@ -192,6 +194,7 @@ impl Command {
             Self::Version(version) => version.output.clone(),
             Self::Mounts(mounts) => mounts.output(),
             Self::Config(group) => group.output.clone(),
+            Self::Doctor(doctor) => doctor.output(),
             Self::Start(_) | Self::Engine(_) | Self::Completion(_) | Self::Demo => {
                 Output::default()
             }
@@ -209,6 +212,7 @@ impl Command {
             Self::Adapter(group) => block_on(group.run(global, output)),
             Self::Mounts(mounts) => block_on(mounts.run(global, output)),
             Self::Config(group) => group.run(global, output),
+            Self::Doctor(doctor) => doctor.run(global, output),
             Self::Version(version) => version.run(output),
             Self::Completion(completion) => completion.run(),
             Self::Demo => Ok(crate::demo::run().map(|()| ExitCode::SUCCESS)?),
