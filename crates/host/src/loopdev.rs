@@ -344,11 +344,13 @@ fn not_attached(image: &Path, device: &Path, errno: Errno) -> Error {
     let what = format!("attach {} to {}", image.display(), device.display());
     match errno {
         Errno::INVAL | Errno::NOTTY => Error::failed_precondition(format!(
-            "{what}: the kernel refused LOOP_CONFIGURE, which came with Linux 5.8; update the kernel"
+            "{what}: the kernel refused LOOP_CONFIGURE, which came with Linux 5.8; update the \
+             kernel"
         ))
         .because(io::Error::from(errno)),
-        Errno::NOSPC | Errno::NOMEM => Error::new(Kind::ResourceExhausted, what)
-            .because(io::Error::from(errno)),
+        Errno::NOSPC | Errno::NOMEM => {
+            Error::new(Kind::ResourceExhausted, what).because(io::Error::from(errno))
+        }
         _ => Error::io(what, errno.into()),
     }
 }

@@ -126,8 +126,8 @@ fn collect(name: &'static str, told: &Receiver<Finding>, until: Instant) -> Vec<
                     "they gave no answer in time: something that they ask hangs",
                 );
                 findings.push(late.why(
-                    "What hangs here hangs for others too: look for processes in state D (ps) and for \
-                     dead servers.",
+                    "What hangs here hangs for others too: look for processes in state D (ps) and \
+                     for dead servers.",
                 ));
                 return findings;
             }

@@ -101,7 +101,7 @@ pub fn examine(
     };
     it.read_file(overrides.file.is_some());
     for (name, value) in environment {
-        it.apply_variable(name, &value);
+        it.apply_variable(&name, &value);
     }
     for (key, value) in &overrides.set {
         it.apply_flag(key, value);
@@ -298,15 +298,15 @@ impl Examined {
         }
     }
 
-    fn apply_variable(&mut self, name: String, value: &str) {
-        let Some(path) = keys::path_of(&self.config, &name, value) else { return };
-        let origin = Origin::Variable { name: name.clone() };
+    fn apply_variable(&mut self, name: &str, value: &str) {
+        let Some(path) = keys::path_of(&self.config, name, value) else { return };
+        let origin = Origin::Variable { name: name.to_owned() };
         let known = next_parts_of(&path);
         if keys::is_known(&path) {
             let parts: Vec<&str> = path.iter().map(String::as_str).collect();
             return self.apply(&parts, value, origin);
         }
-        self.complain(origin, path.join("."), unknown("variable", &name, &known));
+        self.complain(origin, path.join("."), unknown("variable", name, &known));
     }
 
     fn apply_flag(&mut self, key: &str, value: &str) {

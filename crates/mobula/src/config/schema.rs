@@ -89,13 +89,13 @@ fn of_driver(spec: &Spec) -> Value {
     json!({
         "if": { "properties": { "driver": { "const": spec.name } }, "required": ["driver"] },
         "then": { "properties": {
-            "options": closed(service.collect()),
-            "volume": closed(volume.collect()),
+            "options": closed(&service.collect()),
+            "volume": closed(&volume.collect()),
         } },
     })
 }
 
-fn closed(properties: Map<String, Value>) -> Value {
+fn closed(properties: &Map<String, Value>) -> Value {
     json!({
         "type": "object",
         "properties": properties,

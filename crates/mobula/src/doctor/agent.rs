@@ -54,7 +54,10 @@ fn agent(patient: &Patient, tell: Tell<'_>) {
     let Some(agent) = patient.agent else {
         tell(
             Finding::warning("agent", looked_at, "no agent runs")
-                .why("Docker and Podman reach volumes only through it; the command line works without.")
+                .why(
+                    "Docker and Podman reach volumes only through it; the command line works \
+                     without.",
+                )
                 .mend("systemctl start mobula, or: mobula start"),
         );
         return;
@@ -87,7 +90,10 @@ fn version(check: &'static str, looked_at: String, running: &str, restart: &str)
     }
     let found = format!("version {running} runs; this program is {}", crate::VERSION);
     Finding::warning(check, looked_at, found)
-        .why("What was installed is not what runs: fixes are not in effect yet. Mounts stay during a restart.")
+        .why(
+            "What was installed is not what runs: fixes are not in effect yet. Mounts stay during \
+             a restart.",
+        )
         .mend(restart)
 }
 
@@ -131,8 +137,14 @@ fn unit(name: &str, what: &str, patient: &Patient, tell: Tell<'_>) {
     if !places.iter().any(is_there) {
         tell(
             Finding::warning("systemd-unit", looked_at, "not installed")
-                .why(format!("Nothing starts {what} after a reboot, and containers do not find their volumes."))
-                .mend(format!("install -m 644 packaging/{name} /etc/systemd/system/ && systemctl enable --now {name}")),
+                .why(format!(
+                    "Nothing starts {what} after a reboot, and containers do not find their \
+                     volumes."
+                ))
+                .mend(format!(
+                    "install -m 644 packaging/{name} /etc/systemd/system/ && systemctl enable \
+                     --now {name}"
+                )),
         );
         return;
     }
@@ -186,7 +198,7 @@ fn security(tell: Tell<'_>) {
     let found = if is_enforcing {
         format!(
             "SELinux is enforcing ({profile}); what it refuses: ausearch -m avc. Containers see \
-                 volumes with a label of theirs: mountOptions=context=…"
+             volumes with a label of theirs: mountOptions=context=…"
         )
     } else if modules.split(',').any(|name| name == "apparmor") {
         format!("AppArmor is there; this program's profile: {profile}; what it refuses: dmesg")

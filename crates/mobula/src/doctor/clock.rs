@@ -19,11 +19,16 @@ pub(super) fn check(patient: &Patient, tell: Tell<'_>) {
 fn kept() -> Finding {
     let (name, looked_at) = ("clock-synchronised", "adjtimex(2)");
     match facts::clock() {
-        Ok(clock) if clock.is_synchronised => {
-            Finding::ok(name, looked_at, format!("a time service keeps it within {:?}", clock.largest_error))
-        }
+        Ok(clock) if clock.is_synchronised => Finding::ok(
+            name,
+            looked_at,
+            format!("a time service keeps it within {:?}", clock.largest_error),
+        ),
         Ok(_) => Finding::warning(name, looked_at, "no time service keeps the clock")
-            .why("Signed requests to clouds fail when it is minutes off, and certificates seem invalid. How far it is off cannot be measured here.")
+            .why(
+                "Signed requests to clouds fail when it is minutes off, and certificates seem \
+                 invalid. How far it is off cannot be measured here.",
+            )
             .mend("timedatectl set-ntp true, or install chrony"),
         Err(error) => Finding::unknown(name, looked_at, error.to_string()),
     }
@@ -48,8 +53,14 @@ fn future(patient: &Patient, now: SystemTime) -> Finding {
     };
     let found = format!("{} was written {} s in the future", path.display(), ahead.as_secs());
     Finding::warning(name, looked_at, found)
-        .why("The clock was ahead then or is behind now: since when volumes are in use is wrong, and signed requests fail.")
-        .mend("set the clock right (timedatectl status); the record is written anew with its next change")
+        .why(
+            "The clock was ahead then or is behind now: since when volumes are in use is wrong, \
+             and signed requests fail.",
+        )
+        .mend(
+            "set the clock right (timedatectl status); the record is written anew with its next \
+             change",
+        )
 }
 
 /// The records of volumes, plugins and of what is mounted; nothing that is within a volume.

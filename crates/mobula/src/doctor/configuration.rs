@@ -19,7 +19,10 @@ pub(super) fn check(patient: &Patient, tell: Tell<'_>) {
         let looked_at = problem.origin.to_string();
         tell(
             Finding::problem("config", looked_at, problem.message.clone())
-                .why("The agent does not start with it, keeps its old configuration, or answers calls of that service with this error.")
+                .why(
+                    "The agent does not start with it, keeps its old configuration, or answers \
+                     calls of that service with this error.",
+                )
                 .mend("change it, then: mobula config check"),
         );
     }

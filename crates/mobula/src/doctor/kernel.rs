@@ -44,7 +44,10 @@ fn version() -> Finding {
     match facts::kernel_version() {
         Ok(version) if version >= NEEDED => Finding::ok(name, "uname -r", release),
         Ok(_) => Finding::problem(name, "uname -r", format!("{release}; 5.12 or newer is needed"))
-            .why("Without mount_setattr(2) a volume cannot be mounted complete, and is not mounted at all.")
+            .why(
+                "Without mount_setattr(2) a volume cannot be mounted complete, and is not mounted \
+                 at all.",
+            )
             .mend("install a newer kernel and start it"),
         Err(error) => Finding::unknown(name, "uname -r", error.to_string()),
     }
@@ -56,7 +59,10 @@ fn openat2() -> Finding {
         return Finding::ok(name, looked_at, "there");
     }
     Finding::problem(name, looked_at, "not there, or forbidden by a seccomp filter")
-        .why("Sub-directories of volumes and layers of plugins are opened by it, so that no link leads out.")
+        .why(
+            "Sub-directories of volumes and layers of plugins are opened by it, so that no link \
+             leads out.",
+        )
         .mend("start mobula on the host or in a container with --security-opt seccomp=unconfined")
 }
 
@@ -85,11 +91,18 @@ fn filesystem(name: &str, is_wanted: bool) -> Finding {
     let (check, looked_at) = ("kernel-filesystem", format!("file system {name}"));
     match facts::filesystem(name) {
         Some(true) => Finding::ok(check, looked_at, "there"),
-        Some(false) => Finding::ok(check, looked_at, "a module that the kernel loads when it is needed"),
+        Some(false) => {
+            Finding::ok(check, looked_at, "a module that the kernel loads when it is needed")
+        }
         None if is_wanted => Finding::problem(check, looked_at, "the kernel does not have it")
-            .why("It is what new volumes get when their creator says nothing else; none can be mounted.")
+            .why(
+                "It is what new volumes get when their creator says nothing else; none can be \
+                 mounted.",
+            )
             .mend(format!("install the kernel's modules (modprobe {name}), or set another fsType")),
-        None => Finding::ok(check, looked_at, "the kernel does not have it, and no service asks for it"),
+        None => {
+            Finding::ok(check, looked_at, "the kernel does not have it, and no service asks for it")
+        }
     }
 }
 
@@ -125,7 +138,10 @@ fn control_groups() -> Finding {
         (false, true) => Finding::ok(name, looked_at, "version 1"),
         (true, true) => Finding::ok(name, looked_at, "versions 1 and 2 beside each other"),
         (false, false) => Finding::warning(name, looked_at, "no control groups are mounted")
-            .why("The engine cannot limit the memory and processes of plugins, nor find all of them.")
+            .why(
+                "The engine cannot limit the memory and processes of plugins, nor find all of \
+                 them.",
+            )
             .mend("mount -t cgroup2 none /sys/fs/cgroup"),
     }
 }
@@ -148,7 +164,8 @@ mod tests {
         let home = home();
         assert_eq!(wanted(&home.patient()), ["ext4"]);
         home.configure(
-            "services: {a: {driver: loop, volume: {fsType: xfs}}, b: {driver: local}, c: {driver: loop}}\n",
+            "services: {a: {driver: loop, volume: {fsType: xfs}}, b: {driver: local}, c: {driver: \
+             loop}}\n",
         );
         assert_eq!(wanted(&home.patient()), ["xfs", "ext4"]);
     }

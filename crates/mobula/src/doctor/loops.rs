@@ -53,9 +53,19 @@ fn device(found: &Attached, known: &Result<Vec<Known>>, patient: &Patient) -> Fi
     match (found.deleted, is_used) {
         (false, true) => Finding::ok(name, looked_at, "in use"),
         (false, false) if is_known => Finding::ok(name, looked_at, "attached by hand"),
-        (true, true) => Finding::problem(name, looked_at, "its image was deleted while it is in use")
-            .why("What is written there is lost with the last unmount, and the disk stays full until then.")
-            .mend(format!("copy what is needed, unmount it ({}), then: losetup -d {device}", mounted_at(&found.device))),
+        (true, true) => Finding::problem(
+            name,
+            looked_at,
+            "its image was deleted while it is in use",
+        )
+        .why(
+            "What is written there is lost with the last unmount, and the disk stays full until \
+             then.",
+        )
+        .mend(format!(
+            "copy what is needed, unmount it ({}), then: losetup -d {device}",
+            mounted_at(&found.device)
+        )),
         (deleted, false) => unused(found, deleted, looked_at, patient.mends),
     }
 }
@@ -67,7 +77,10 @@ fn unused(found: &Attached, deleted: bool, looked_at: String, mends: bool) -> Fi
         "nobody uses it, and the ledger does not know it"
     };
     let finding = Finding::problem("loop-device", looked_at, state)
-        .why("It keeps its image from being removed or given back to the disk, and a device less is left.")
+        .why(
+            "It keeps its image from being removed or given back to the disk, and a device less \
+             is left.",
+        )
         .mend(format!("losetup -d {}", found.device.display()));
     if !mends {
         return finding;

@@ -56,18 +56,34 @@ fn root(patient: &Patient, table: &[Mount]) -> Finding {
     let shown = path.display().to_string();
     let finding = match at(table, &path) {
         Some(mount) if mount.shared.is_some() => {
-            return Finding::ok(name, shown, "a shared mount: containers see what is mounted below it");
+            return Finding::ok(
+                name,
+                shown,
+                "a shared mount: containers see what is mounted below it",
+            );
         }
         None if patient.agent.is_none() => {
-            return Finding::ok(name, shown, "no mount yet; the agent, or the first volume, makes it a shared one");
+            return Finding::ok(
+                name,
+                shown,
+                "no mount yet; the agent, or the first volume, makes it a shared one",
+            );
         }
-        None => Finding::problem(name, &shown, "it is no mount, though an agent runs")
-            .mend(format!("mobula doctor --fix, or: mount --bind {shown} {shown} && mount --make-shared {shown}")),
-        Some(mount) => Finding::problem(name, &shown, format!("it is {}, not shared", mount.propagation()))
-            .mend(format!("mobula doctor --fix, or: mount --make-shared {shown}")),
+        None => {
+            Finding::problem(name, &shown, "it is no mount, though an agent runs").mend(format!(
+                "mobula doctor --fix, or: mount --bind {shown} {shown} && mount --make-shared \
+                 {shown}"
+            ))
+        }
+        Some(mount) => {
+            Finding::problem(name, &shown, format!("it is {}, not shared", mount.propagation()))
+                .mend(format!("mobula doctor --fix, or: mount --make-shared {shown}"))
+        }
     };
-    let finding = finding
-        .why("A container sees an empty directory in the place of its volume, and what it writes is lost.");
+    let finding = finding.why(
+        "A container sees an empty directory in the place of its volume, and what it writes is \
+         lost.",
+    );
     if !patient.mends || !is_at_home(patient) {
         return finding;
     }
@@ -163,7 +179,10 @@ fn judge(line: &Known, root: &Path, table: &[Mount]) -> Option<Finding> {
         Err(error) => {
             return Some(
                 Finding::warning("ledger", path, error.to_string())
-                    .why("Who uses the volume is not known; the agent sets the record aside and finds the mount again.")
+                    .why(
+                        "Who uses the volume is not known; the agent sets the record aside and \
+                         finds the mount again.",
+                    )
                     .mend("systemctl restart mobula"),
             );
         }
@@ -173,9 +192,23 @@ fn judge(line: &Known, root: &Path, table: &[Mount]) -> Option<Finding> {
         return None;
     }
     Some(
-        Finding::problem("ledger", path, format!("volume {} is in use, but nothing is mounted at {}", entry.name, target.display()))
-            .why("Somebody unmounted it behind the agent's back: containers that start now may find it gone.")
-            .mend(format!("mobula volume mount {} -i, or with no user left: mobula volume unmount {}", entry.name, entry.name)),
+        Finding::problem(
+            "ledger",
+            path,
+            format!(
+                "volume {} is in use, but nothing is mounted at {}",
+                entry.name,
+                target.display()
+            ),
+        )
+        .why(
+            "Somebody unmounted it behind the agent's back: containers that start now may find it \
+             gone.",
+        )
+        .mend(format!(
+            "mobula volume mount {} -i, or with no user left: mobula volume unmount {}",
+            entry.name, entry.name
+        )),
     )
 }
 
@@ -186,9 +219,16 @@ fn is_volume(target: &Path, root: &Path) -> bool {
 
 fn orphan(mount: &Mount) -> Finding {
     let shown = mount.target.display().to_string();
-    Finding::warning("orphaned-mount", &shown, format!("{} is mounted, and the ledger does not know it", mount.source))
-        .why("Nobody will unmount it, and its volume cannot be removed. The agent takes it over when it starts.")
-        .mend(format!("start the agent; or, when no container uses it: umount {shown}"))
+    Finding::warning(
+        "orphaned-mount",
+        &shown,
+        format!("{} is mounted, and the ledger does not know it", mount.source),
+    )
+    .why(
+        "Nobody will unmount it, and its volume cannot be removed. The agent takes it over when \
+         it starts.",
+    )
+    .mend(format!("start the agent; or, when no container uses it: umount {shown}"))
 }
 
 #[cfg(test)]

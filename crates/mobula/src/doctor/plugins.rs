@@ -30,10 +30,10 @@ fn engine(patient: &Patient, tell: Tell<'_>) {
         waited(async { EngineClient::new(&socket).get("/mobula/plugins").await });
     match asked {
         Ok(plugins) => {
-            plugins.iter().filter(|one| one.kind == "managed").for_each(|one| tell(judge(one)))
+            plugins.iter().filter(|one| one.kind == "managed").for_each(|one| tell(judge(one)));
         }
         Err(error) => {
-            tell(Finding::unknown("plugin", socket.display().to_string(), error.to_string()))
+            tell(Finding::unknown("plugin", socket.display().to_string(), error.to_string()));
         }
     }
 }
@@ -43,23 +43,34 @@ fn judge(plugin: &Description) -> Finding {
     let logs = format!("mobula plugin logs {}", plugin.name);
     let problem = plugin.problem.clone().unwrap_or_else(|| "it does not run".to_owned());
     match plugin.state {
-        State::Failing => Finding::problem(check, looked_at, format!("{problem} (restarts: {})", plugin.restarts))
-            .why("Calls for its volumes fail, and containers that use them do not start.")
-            .mend(format!("see why: {logs}; the engine goes on trying")),
-        State::Disabled if !plugin.in_use.is_empty() => {
-            Finding::problem(check, looked_at, format!("disabled, though in use: {}", plugin.in_use.join(", ")))
-                .why("Nobody serves the volumes that are mounted of it.")
-                .mend(format!("mobula plugin enable {}", plugin.name))
+        State::Failing => {
+            Finding::problem(check, looked_at, format!("{problem} (restarts: {})", plugin.restarts))
+                .why("Calls for its volumes fail, and containers that use them do not start.")
+                .mend(format!("see why: {logs}; the engine goes on trying"))
         }
-        State::Disabled => Finding::ok(check, looked_at, "disabled; it is not started at boot either"),
+        State::Disabled if !plugin.in_use.is_empty() => Finding::problem(
+            check,
+            looked_at,
+            format!("disabled, though in use: {}", plugin.in_use.join(", ")),
+        )
+        .why("Nobody serves the volumes that are mounted of it.")
+        .mend(format!("mobula plugin enable {}", plugin.name)),
+        State::Disabled => {
+            Finding::ok(check, looked_at, "disabled; it is not started at boot either")
+        }
         _ if plugin.problem.is_some() => Finding::problem(check, looked_at, problem)
             .why("It runs, but its files are damaged: it will not start again.")
             .mend(format!("mobula plugin upgrade {}", plugin.name)),
-        _ if plugin.restarts >= MANY => {
-            Finding::warning(check, looked_at, format!("it has died and was started again {} times", plugin.restarts))
-                .why("Calls under way when it dies fail; at some point it is left alone for a minute at a time.")
-                .mend(format!("see why: {logs}"))
-        }
+        _ if plugin.restarts >= MANY => Finding::warning(
+            check,
+            looked_at,
+            format!("it has died and was started again {} times", plugin.restarts),
+        )
+        .why(
+            "Calls under way when it dies fail; at some point it is left alone for a minute at a \
+             time.",
+        )
+        .mend(format!("see why: {logs}")),
         State::Starting => Finding::ok(check, looked_at, "starting"),
         State::Running => Finding::ok(check, looked_at, "running"),
     }
@@ -104,7 +115,7 @@ fn stopped(patient: &Patient, tell: Tell<'_>) {
                     .mend("install it again: mobula plugin install"),
             ),
             Err(error) if error.kind() == Kind::PermissionDenied => {
-                tell(Finding::needs_root("plugin", shown))
+                tell(Finding::needs_root("plugin", shown));
             }
             Err(error) => tell(Finding::unknown("plugin", shown, error.to_string())),
         }

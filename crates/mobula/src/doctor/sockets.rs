@@ -92,8 +92,9 @@ fn socket(path: &Path, is_ours: bool, mends: bool) -> Option<Finding> {
         Ok(Listener::Alive(_)) => Some(Finding::ok(name, shown, "somebody listens")),
         Ok(Listener::Forbidden) => Some(Finding::needs_root(name, shown)),
         Ok(Listener::Nobody) if is_ours => {
-            let finding = Finding::problem(name, &shown, "nobody listens: mobula left it when it was killed")
-                .why("Docker waits for up to half a minute at a dead socket, with every command that lists volumes.")
+            let found = "nobody listens: mobula left it when it was killed";
+            let finding = Finding::problem(name, &shown, found)
+                .why("No engine and no command reaches mobula by it, and Docker waits at dead sockets.")
                 .mend("start mobula, which takes its place; or remove it: mobula doctor --fix");
             if !mends {
                 return Some(finding);
@@ -101,9 +102,16 @@ fn socket(path: &Path, is_ours: bool, mends: bool) -> Option<Finding> {
             Some(finding.tried(remove(path).map(|()| format!("removed {shown}"))))
         }
         Ok(Listener::Nobody) => Some(
-            Finding::warning(name, &shown, "nobody listens: a plugin of another program is not running")
-                .why("Docker waits for up to half a minute at a dead socket, with every command that lists volumes.")
-                .mend(format!("start the program it belongs to, or: rm {shown}")),
+            Finding::warning(
+                name,
+                &shown,
+                "nobody listens: a plugin of another program is not running",
+            )
+            .why(
+                "Docker waits for up to half a minute at a dead socket, with every command that \
+                 lists volumes.",
+            )
+            .mend(format!("start the program it belongs to, or: rm {shown}")),
         ),
         Err(error) if error.kind() == Kind::NotFound => None,
         Err(error) => Some(Finding::unknown(name, shown, error.to_string())),

@@ -44,7 +44,8 @@ fn judge(package: &str, programs: &[&str], is_needed: bool, install: &str) -> Fi
         .why(if is_needed {
             "Volumes as they are made by default cannot be made, checked or grown without it."
         } else {
-            "Volumes of this file system cannot be made, checked or grown; no service asks for them by default."
+            "Volumes of this file system cannot be made, checked or grown; no service asks for \
+             them by default."
         })
         .mend(format!("{install} {package}"))
 }

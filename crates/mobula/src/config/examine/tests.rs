@@ -91,7 +91,8 @@ fn what_load_takes_has_no_problem_and_gives_the_same_configuration() {
         "docker:\n  fast: {}\nservices:\n  fast: {driver: local}\n",
         "services:\n  a: {driver: loop, volume: {size: 10, mode: 0770, readOnly: true}}\n",
         "services:\n  a: &a {driver: loop}\n  b: *a\n",
-        "services:\n  a.b: {driver: loop, options: {PATH: /srv}}\nengine: {insecureRegistries: [a, b]}\n",
+        "services:\n  a.b: {driver: loop, options: {PATH: /srv}}\nengine: {insecureRegistries: \
+         [a, b]}\n",
         "log: {level: debug, format: json}\nengine: {publish: false, restarts: 0, logSize: 1MiB}\n",
     ] {
         let mut loaded = config::parse(text).unwrap();

@@ -95,9 +95,22 @@ fn judge(who: &str, table: error::Result<Vec<Mount>>, ours: &Mount, root: &Path)
             format!("in a mount namespace of its own, which receives what is mounted at {shown}"),
         );
     }
-    Finding::problem(name, who, format!("in another mount namespace than the agent, and what is mounted at {shown} does not arrive there"))
-        .why("Its containers see empty directories in the place of volumes, and what they write is lost.")
-        .mend(format!("start both in the host's namespace (no PrivateMounts=, no unshare; in a container bind {shown} with rshared)"))
+    Finding::problem(
+        name,
+        who,
+        format!(
+            "in another mount namespace than the agent, and what is mounted at {shown} does not \
+             arrive there"
+        ),
+    )
+    .why(
+        "Its containers see empty directories in the place of volumes, and what they write is \
+         lost.",
+    )
+    .mend(format!(
+        "start both in the host's namespace (no PrivateMounts=, no unshare; in a container bind \
+         {shown} with rshared)"
+    ))
 }
 
 /// Whether what is mounted below one appears below the other: they are peers, or it is a slave.

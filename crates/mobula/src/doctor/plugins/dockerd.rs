@@ -76,7 +76,10 @@ fn judge(looked_at: &str, plugins: &[Plugin], containers: &[Container], tell: Te
             );
             tell(
                 Finding::problem("docker-plugins", looked_at, found)
-                    .why("dockerd disables a plugin that is not ready within ten seconds of a boot, and these containers do not start.")
+                    .why(
+                        "dockerd disables a plugin that is not ready within ten seconds of a \
+                         boot, and these containers do not start.",
+                    )
                     .mend(format!("docker plugin enable {}", plugin.name)),
             );
         }
