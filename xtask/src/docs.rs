@@ -49,6 +49,7 @@ fn pages() -> Result<BTreeMap<PathBuf, String>> {
     pages.insert("docs/openapi.json".into(), interface);
     pages.insert("docs/cli.md".into(), mobula::cli::reference::reference());
     pages.insert("docs/config.md".into(), config::page());
+    pages.insert("docs/mobula.schema.json".into(), config::schema()?);
     Ok(pages)
 }
 

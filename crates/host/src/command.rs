@@ -33,8 +33,19 @@ pub const PROGRAMS: [(&str, &str); 12] = [
     ("btrfstune", "btrfs-progs"),
 ];
 
+/// What `program` says to `-V`, the first line with a number in it.
+pub fn version(program: &str) -> Result<String> {
+    let finished = run(program, &["-V"], VERSION)?;
+    let both = format!("{}\n{}", finished.stdout, finished.stderr);
+    let line = both.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()));
+    line.map(|line| line.chars().take(80).collect()).ok_or_else(|| failure(program, &finished))
+}
+
 /// How long a program may take when nothing else is said.
 pub const DEADLINE: Duration = Duration::from_secs(100);
+
+/// How long a program may take to say its version.
+const VERSION: Duration = Duration::from_secs(3);
 
 /// A finished program.
 #[derive(Debug)]

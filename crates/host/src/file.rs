@@ -88,6 +88,18 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Puts a file with mode 0600 and these contents at `path`, durably and complete from the moment it
+/// can be seen. Something there, even a dangling link → `AlreadyExists`, and it stays.
+pub fn put_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || format!("write {}", path.display());
+    let (mut file, temp) = create_temporary(path)?;
+    let filled = file.write_all(bytes).and_then(|()| file.sync_all()).doing(write);
+    let put = filled.and_then(|()| fs::hard_link(&temp, path).doing(write));
+    let _ = fs::remove_file(&temp);
+    put?;
+    sync_dir(parent(path))
+}
+
 fn fill_and_rename(
     file: &mut File,
     temp: &Path,
@@ -159,6 +171,12 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
         )));
     }
     Ok(Some(bytes))
+}
+
+/// Whether this process may read the file (access(2)).
+#[must_use]
+pub fn is_readable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
 }
 
 /// Makes the entries of a directory durable (fsync(2)).
@@ -518,6 +536,20 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o600);
         assert_eq!(entries(dir.path()), ["state.json"]);
+    }
+
+    #[test]
+    fn what_is_there_is_never_replaced_by_a_new_file() {
+        let dir = dir();
+        let path = dir.path().join("f");
+        put_new(&path, b"one").expect("put");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o600);
+        assert_eq!(put_new(&path, b"two").expect_err("there").kind(), Kind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("read"), b"one");
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("linked");
+        let error = put_new(&dir.path().join("link"), b"x").expect_err("a link is there");
+        assert_eq!(error.kind(), Kind::AlreadyExists);
+        assert_eq!(entries(dir.path()), ["f", "link"]);
     }
 
     #[test]

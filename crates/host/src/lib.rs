@@ -12,6 +12,7 @@ pub mod command;
 pub mod credential;
 pub mod device;
 pub mod exec;
+pub mod facts;
 pub mod failpoint;
 pub mod fake;
 pub mod file;

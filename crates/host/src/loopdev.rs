@@ -344,11 +344,13 @@ fn not_attached(image: &Path, device: &Path, errno: Errno) -> Error {
     let what = format!("attach {} to {}", image.display(), device.display());
     match errno {
         Errno::INVAL | Errno::NOTTY => Error::failed_precondition(format!(
-            "{what}: the kernel refused LOOP_CONFIGURE, which came with Linux 5.8; update the kernel"
+            "{what}: the kernel refused LOOP_CONFIGURE, which came with Linux 5.8; update the \
+             kernel"
         ))
         .because(io::Error::from(errno)),
-        Errno::NOSPC | Errno::NOMEM => Error::new(Kind::ResourceExhausted, what)
-            .because(io::Error::from(errno)),
+        Errno::NOSPC | Errno::NOMEM => {
+            Error::new(Kind::ResourceExhausted, what).because(io::Error::from(errno))
+        }
         _ => Error::io(what, errno.into()),
     }
 }
@@ -481,6 +483,68 @@ fn ioctl(fd: impl AsFd, request: u32, argument: usize) -> Result<i32, Errno> {
 /// The files that loop devices of this machine are attached to, as the kernel names them.
 pub fn backing_files() -> Result<Vec<PathBuf>> {
     Ok(bound_devices()?.into_iter().map(|(_, backing)| backing.into()).collect())
+}
+
+/// A loop device that is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The device.
+    pub device: PathBuf,
+    /// The file it is attached to, as the kernel names it, without `(deleted)`.
+    pub backing: PathBuf,
+    /// Whether that file was deleted.
+    pub deleted: bool,
+}
+
+/// Every loop device of this machine that is attached.
+pub fn attached() -> Result<Vec<Attached>> {
+    let bound = bound_devices()?.into_iter();
+    Ok(bound
+        .map(|(device, backing)| match backing.strip_suffix(" (deleted)") {
+            Some(name) => Attached { device, backing: name.into(), deleted: true },
+            None => Attached { device, backing: backing.into(), deleted: false },
+        })
+        .collect())
+}
+
+/// Whether anybody uses the device: a mount in any mount namespace, device mapper, or a process that
+/// has it open.
+pub fn is_in_use(device: &Path) -> Result<bool> {
+    let exclusive = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device);
+    match exclusive {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(true),
+        Err(error) => Err(Error::io(format!("open {}", device.display()), error)),
+        Ok(exclusive) => {
+            drop(exclusive);
+            Ok(crate::facts::is_open_elsewhere(device))
+        }
+    }
+}
+
+/// Detaches a device that nobody uses and that is still attached to what it was found attached to.
+/// In use by now → `FailedPrecondition`; attached to something else → `AlreadyDone`.
+pub fn detach_unused(found: &Attached) -> Result<Outcome> {
+    // Who attaches an image holds its lock: nobody begins to use the device meanwhile.
+    let _lock = if found.deleted { None } else { Some(lock(&found.backing)?) };
+    let still = attached()?.contains(found);
+    if !still {
+        return Ok(Outcome::AlreadyDone(()));
+    }
+    if is_in_use(&found.device)? {
+        return Err(Error::failed_precondition(format!(
+            "{} is in use and stays attached",
+            found.device.display()
+        )));
+    }
+    let doing = || format!("open {}", found.device.display());
+    let file = open_device(&found.device, false).doing(doing)?;
+    let status = status(&file).doing(doing)?;
+    let id = status.image();
+    let device = Loop { path: found.device.clone(), file, status };
+    clear(&device, &found.backing)?;
+    drop(device);
+    wait_until_free(&found.device, id, &found.backing)?;
+    Ok(Outcome::Done(()))
 }
 
 #[cfg(test)]

@@ -102,6 +102,11 @@ pub fn at(target: &Path) -> Result<Option<Mount>> {
     by_descriptor(fd.as_fd())
 }
 
+/// Whether single mounts can be looked up by statmount(2).
+pub(crate) fn has_statmount() -> bool {
+    statmount::is_there()
+}
+
 /// The reusable ID of the mount that `fd` is on, the one that mountinfo shows (Linux 5.8).
 pub(crate) fn id_of(fd: impl AsFd) -> Result<u64> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
@@ -294,7 +299,8 @@ mod tests {
 
     #[test]
     fn a_line_with_every_field_is_parsed() {
-        let line = br"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:7 propagate_from:2 - ext3 /dev/root rw,errors=continue";
+        let line = br"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:7 propagate_from:2 - \
+                      ext3 /dev/root rw,errors=continue";
         let mount = parse_line(line).expect("well-formed");
         assert_eq!((mount.id, mount.parent, mount.device.as_str()), (36, 35, "98:0"));
         assert_eq!(mount.target, Path::new("/mnt 2"));

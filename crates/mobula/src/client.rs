@@ -113,6 +113,16 @@ pub async fn post_to(socket: &Path, path: &str, body: Bytes) -> Result<(u16, Byt
     Ok((status.as_u16(), body))
 }
 
+/// GET `path` at any UNIX socket; the status and the body of the answer.
+pub async fn get_from(socket: &Path, path: &str) -> Result<(u16, Bytes)> {
+    let request = Request::builder().uri(path).header("host", "mobula");
+    let request = request.body(Full::new(Bytes::new())).map_err(|source| {
+        Error::invalid_argument(format!("\"{path}\" cannot be asked for")).because(source)
+    })?;
+    let (status, body) = ask(socket, request).await?;
+    Ok((status.as_u16(), body))
+}
+
 async fn ask(
     socket: &Path,
     request: Request<Full<Bytes>>,

@@ -2,18 +2,31 @@
 //! does not exist is refused with the one that was probably meant.
 
 mod engine;
+mod examine;
+mod faults;
 mod keys;
+mod known;
+mod schema;
+mod show;
+mod tree;
 
-use crate::listen::Listen;
 use crate::paths::Paths;
 use error::{Error, Result};
+use host::secret::Written;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use volume::{OptionSpec, ServiceName, drivers};
 
 pub use engine::Engine;
+pub use examine::{Examined, Origin, Problem, examine};
 pub use keys::ENVIRONMENT_PREFIX;
+pub use known::{KEYS, Key, Kind};
+pub use schema::schema;
+pub use show::{Setting, settings};
+
+/// A configuration file to begin with: every section, explained.
+pub const EXAMPLE: &str = include_str!("../../../packaging/mobula.yml");
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,13 +161,13 @@ pub struct Overrides {
 
 /// Reads file, environment and flags, in this order, and checks the result.
 pub fn load(paths: &Paths, overrides: &Overrides) -> Result<Config> {
-    load_with(
-        paths,
-        overrides,
-        std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }),
-    )
+    load_with(paths, overrides, environment())
+}
+
+/// The variables of this process that are text.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn load_with(
@@ -198,17 +211,24 @@ fn read(paths: &Paths, overrides: &Overrides) -> Result<Config> {
 
 /// Parses the text of a configuration file.
 pub fn parse(text: &str) -> Result<Config> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if is_blank(text) {
         return Ok(Config::empty());
     }
-    serde_saphyr::from_str(text).map_err(|source| {
-        let said = source.to_string();
-        let hint = keys::suggestion(&said).map(|near| format!("; did you mean {near}?"));
-        // The library's report shows the line; a secret on it must not end up in a log.
-        let first = said.lines().next().unwrap_or("it cannot be read");
-        let first = first.trim_start_matches("error: ");
-        Error::invalid_argument(format!("{first}{}", hint.unwrap_or_default()))
-    })
+    serde_saphyr::from_str(text).map_err(|source| Error::invalid_argument(told(&source)))
+}
+
+/// Whether nothing but comments is in it, which YAML would take for null.
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// What the parser has to say, without what stands in the file: its report shows the line, and a
+/// secret on it must not end up in a log.
+fn told(source: &serde_saphyr::Error) -> String {
+    let said = source.to_string();
+    let hint = keys::suggestion(&said).map(|near| format!("; did you mean {near}?"));
+    let first = said.lines().next().unwrap_or("it cannot be read");
+    format!("{}{}", first.trim_start_matches("error: "), hint.unwrap_or_default())
 }
 
 impl Config {
@@ -249,72 +269,6 @@ impl Config {
         }
     }
 
-    /// Whether it can be used at all; a driver's own troubles show when its service is opened.
-    pub fn check(&self) -> Result<()> {
-        if !Log::LEVELS.contains(&self.log.level.as_str()) {
-            return Err(Error::invalid_argument(format!(
-                "log.level \"{}\" is not a level; levels are {}",
-                self.log.level,
-                Log::LEVELS.join(", ")
-            )));
-        }
-        self.check_services()?;
-        self.engine.check()?;
-        for (name, module) in &self.docker {
-            let service = module.service.as_ref().unwrap_or(name);
-            if !self.services.contains_key(service) {
-                let known: Vec<_> = self.services.keys().map(ServiceName::as_str).collect();
-                return Err(Error::invalid_argument(format!(
-                    "docker.{name} offers service {service}, which is not configured; services \
-                     are {}",
-                    known.join(", ")
-                )));
-            }
-            let listen = module.listen.as_deref().map(Listen::parse).transpose()?;
-            if module.tls.is_some() && !matches!(listen, Some(Listen::Tcp(_))) {
-                return Err(Error::invalid_argument(format!(
-                    "docker.{name} has tls but no TCP address; set docker.{name}.listen to \
-                     tcp://ADDRESS:PORT"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_services(&self) -> Result<()> {
-        let mut paths: Vec<(&ServiceName, PathBuf)> = Vec::new();
-        for (name, service) in &self.services {
-            if service.driver.is_empty() {
-                return Err(Error::invalid_argument(format!(
-                    "services.{name}.driver is missing; `mobula driver ls` shows the drivers"
-                )));
-            }
-            let own = service.options.iter().find(|(key, _)| key.eq_ignore_ascii_case("path"));
-            let Some(path) = own.map(|(_, path)| PathBuf::from(path)) else { continue };
-            let clash = |(_, other): &&(&ServiceName, PathBuf)| {
-                path.starts_with(other) || other.starts_with(&path)
-            };
-            if let Some((other, _)) = paths.iter().find(clash) {
-                return Err(Error::invalid_argument(format!(
-                    "services {other} and {name} share the directory {}; give each a path of its \
-                     own, none within the other",
-                    path.display()
-                )));
-            }
-            paths.push((name, path));
-        }
-        Ok(())
-    }
-
-    /// What is wrong with its services: unknown drivers and options. Opens nothing.
-    pub fn problems(&self) -> Vec<String> {
-        let services = self.services.iter();
-        let problem = |(name, service): (&ServiceName, &Service)| {
-            service.parsed().err().map(|error| format!("services.{name}: {error}"))
-        };
-        services.filter_map(problem).collect()
-    }
-
     /// The same with every secret hidden; of a driver that is not known, every option.
     pub fn redacted(&self) -> Self {
         let mut config = self.clone();
@@ -325,41 +279,17 @@ impl Config {
                 let mut all = spec.service_options.iter().copied().chain(spec.volume_options());
                 all.find(|option| option.name.eq_ignore_ascii_case(name))
             };
-            for (name, value) in service.options.iter_mut().chain(&mut service.volume) {
+            // Where a value stands is no secret.
+            let elsewhere =
+                |value: &str| matches!(host::secret::parse(value), Ok(Written::Secret(_)));
+            let hidden = service.options.iter_mut().filter(|(_, value)| !elsewhere(value));
+            for (name, value) in hidden.chain(&mut service.volume) {
                 if known(name).is_none_or(|option| option.secret) {
                     "********".clone_into(value);
                 }
             }
         }
         config
-    }
-}
-
-impl Service {
-    /// Its driver, the driver's options by their proper names, and its volume defaults.
-    pub fn parsed(
-        &self,
-    ) -> Result<(&'static volume::Spec, BTreeMap<String, String>, volume::Parameters)> {
-        if let Some(problem) = &self.problem {
-            return Err(Error::invalid_argument(problem.clone()));
-        }
-        let spec = drivers::get(&self.driver)?;
-        let given = self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let mut options = BTreeMap::new();
-        for (option, value) in volume::options::normalise(spec.service_options, given)?.values() {
-            let value =
-                host::secret::resolve(value).map_err(|error| error.with("option", option.name))?;
-            option.unit.check(option.name, &value)?;
-            options.insert(option.name.to_owned(), value);
-        }
-        let given = self.volume.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let (defaults, origin) = volume::options::parse_volume_options(spec, given)?;
-        if origin.is_some() {
-            return Err(Error::invalid_argument(
-                "volume defaults cannot name a snapshot or clone; say that when creating a volume",
-            ));
-        }
-        Ok((spec, options, defaults))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod demo;
 pub mod docker;
+pub mod doctor;
 pub mod engine;
 pub mod engine_api;
 pub mod engine_client;

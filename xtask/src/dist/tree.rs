@@ -44,7 +44,7 @@ impl Tree {
             let text = read(&workspace::root().join(document))?;
             tree.put(&format!("share/doc/mobula/{document}"), &text, 0o644)?;
         }
-        let example = read(&workspace::root().join("packaging/mobula.example.yml"))?;
+        let example = read(&workspace::root().join("packaging/mobula.yml"))?;
         tree.put("etc/mobula/mobula.example.yml", &example, 0o644)?;
         Ok(tree)
     }

@@ -1,104 +1,10 @@
-//! The page about configuration: every key with its default, environment variable and flag. The keys
-//! are written down here; a test asks the program whether they are the ones that it knows.
+//! The page about configuration, and the schema for editors: every key with its default, environment
+//! variable and flag. The keys are the program's own list; a test tries each of them.
 
 use super::{cell, code};
-use mobula::config::{Config, ENVIRONMENT_PREFIX};
+use error::{Error, Result};
+use mobula::config::{Config, ENVIRONMENT_PREFIX, KEYS, Key};
 use std::fmt::Write;
-
-/// A configuration key.
-struct Key {
-    name: &'static str,
-    default: &'static str,
-    /// Its flag of `mobula start`, beside `--set`.
-    flag: &'static str,
-    help: &'static str,
-}
-
-const fn key(name: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { name, default, flag: "", help }
-}
-
-const KEYS: [Key; 25] = [
-    Key {
-        flag: "--log-level",
-        ..key("log.level", "info", "What is logged: error, warn, info, debug or trace.")
-    },
-    Key {
-        flag: "--log-format",
-        ..key("log.format", "text", "How a log line looks: text or json.")
-    },
-    key("services.NAME.driver", "", "The driver of the service NAME; needed."),
-    key(
-        "services.NAME.options.OPTION",
-        "",
-        "An option of that driver; [its page](drivers/README.md) has them.",
-    ),
-    key(
-        "services.NAME.volume.OPTION",
-        "",
-        "A volume option for volumes whose creator says nothing else.",
-    ),
-    key(
-        "docker.NAME.service",
-        "the service called NAME",
-        "The service whose volumes Docker knows as driver NAME.",
-    ),
-    key(
-        "docker.NAME.listen",
-        "unix:///run/docker/plugins/NAME.sock",
-        "Where Docker reaches the plugin: unix:///PATH or tcp://IP:PORT.",
-    ),
-    key("docker.NAME.tls.cert", "", "The certificate chain of a TCP listener, as a PEM file."),
-    key("docker.NAME.tls.key", "", "The private key of that certificate."),
-    key(
-        "docker.NAME.tls.clientCa",
-        "",
-        "The authority whose clients are let in. Without it, whoever reaches the port is.",
-    ),
-    key("docker.NAME.tls.ca", "", "The authority that signed `cert`, told to Docker."),
-    key("docker.NAME.tls.clientCert", "", "The certificate that Docker shall show, told to it."),
-    key("docker.NAME.tls.clientKey", "", "The key of that certificate."),
-    key("engine.socket", "/run/mobula/engine.sock", "Where the plugin engine's API listens."),
-    key(
-        "engine.runtime",
-        "builtin",
-        "What makes the containers of plugins: builtin, or the path of a program with runc's command line.",
-    ),
-    key(
-        "engine.insecureRegistries",
-        "",
-        "Registries that may be talked to over plain HTTP: a list of HOST:PORT or CIDR ranges, with commas in a variable or flag. Loopback always may.",
-    ),
-    key(
-        "engine.certificates",
-        "",
-        "A PEM file of certificates to trust when talking to registries, beside the system's.",
-    ),
-    key(
-        "engine.publish",
-        "true",
-        "Whether enabled plugins get a socket where Docker and Podman look for plugins.",
-    ),
-    key("engine.startTimeout", "10", "Seconds that a plugin may take to accept connections."),
-    key("engine.stopTimeout", "10", "Seconds that a plugin may take to end after SIGTERM."),
-    key(
-        "engine.restarts",
-        "5",
-        "Starts in a row that may fail before a plugin is left alone for a minute at a time.",
-    ),
-    key(
-        "engine.logSize",
-        "8MiB",
-        "Size of one of the two files that a plugin's output is kept in.",
-    ),
-    key("engine.maxBytes", "16GiB", "How much may come out of a plugin's layers."),
-    key(
-        "engine.maxEntries",
-        "1000000",
-        "Files and directories that may come out of a plugin's layers.",
-    ),
-    key("engine.maxRatio", "200", "Unpacked bytes that may come out of a packed one."),
-];
 
 const PREFACE: &str = "\
 # Configuration
@@ -108,14 +14,34 @@ names; without a file there is one service, `mobula`, with driver `loop`.
 
 A variable of the environment wins over the file, and a flag over both. Every key can be set with
 `--set KEY=VALUE`, and by the variable of its name in capitals, `_` for every other character; option
-names do not mind their case. `mobula config check` says what is wrong, `mobula config show` what is
-in effect.
+names do not mind their case. `mobula config init` writes a file to begin with, `mobula config check`
+says all that is wrong, `mobula config show --origin` what is in effect and which file, variable or
+flag says so. [mobula.schema.json](mobula.schema.json) is the file's JSON schema, for editors: the
+line `# yaml-language-server: $schema=…/mobula.schema.json` at its top makes them complete and check
+it.
 
 A key that does not exist is refused with the one that was probably meant. SIGHUP makes the agent
 read its configuration again.
 ";
 
 const ELSEWHERE: &str = "
+## Values that stand elsewhere
+
+The value of an option below `services.NAME.options` may be a place instead; it is read when it is
+needed, and what is in it is never shown.
+
+| written | where the value is |
+|---|---|
+| `@/path` | in this file: at most 64 KiB of text, a newline at its end is left out; refused when others may read or write it (`chmod 600`) |
+| `@credential:NAME` | in the credential NAME of the systemd unit: `LoadCredential=NAME:/path` or `SetCredentialEncrypted=` |
+| `@secret:NAME` | in the Docker secret NAME, `/run/secrets/NAME` |
+| `@@text` | nowhere else: the value is `@text` |
+
+`mobula config show` shows the place, as it is no secret; `mobula config check` and `mobula doctor`
+say whether it can be read.
+
+## Elsewhere
+
 `MOBULA_HOME` is no key: it names the directory that all paths of the program are below, the
 configuration file's too.
 ";
@@ -124,7 +50,7 @@ configuration file's too.
 pub(super) fn page() -> String {
     let mut text = PREFACE.to_owned();
     text.push_str("\n| key | default | variable | flag | meaning |\n|---|---|---|---|---|\n");
-    for Key { name, default, flag, help } in KEYS {
+    for Key { name, default, flag, help, kind: _ } in KEYS {
         let (variable, default) = (code(&variable(name)), cell(default));
         let _ = writeln!(
             text,
@@ -139,6 +65,12 @@ pub(super) fn page() -> String {
     text.push_str(&defaults());
     text.push_str("```\n");
     text
+}
+
+/// The schema for editors.
+pub(super) fn schema() -> Result<String> {
+    let schema = serde_json::to_string_pretty(&mobula::config::schema());
+    Ok(schema.map_err(|source| Error::internal("encode the schema").because(source))? + "\n")
 }
 
 /// `services.NAME.driver` → `MOBULA_SERVICES_NAME_DRIVER`.

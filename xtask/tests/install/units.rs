@@ -65,6 +65,6 @@ fn the_agent_works_with_what_its_unit_leaves_it() {
 #[test]
 fn the_example_configuration_is_a_good_one() {
     let mut mobula = Command::new(program());
-    mobula.args(["config", "check", "-c"]).arg(packaging().join("mobula.example.yml"));
+    mobula.args(["config", "check", "-c"]).arg(packaging().join("mobula.yml"));
     assert!(run(&mut mobula).contains("ok"));
 }

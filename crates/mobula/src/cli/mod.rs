@@ -6,6 +6,7 @@ mod change;
 mod complete;
 pub mod completion;
 mod config;
+mod doctor;
 mod driver;
 mod engine;
 mod failure;
@@ -103,6 +104,7 @@ enum Command {
     Adapter(adapter::AdapterGroup),
     Mounts(mounts::Mounts),
     Config(config::ConfigGroup),
+    Doctor(doctor::Doctor),
     Migrate(migrate::MigrateGroup),
     Service(service::ServiceGroup),
     /// The same as `mobula service install`.
@@ -213,6 +215,7 @@ impl Command {
             Self::Mounts(mounts) => mounts.output(),
             Self::Config(group) => group.output.clone(),
             Self::Migrate(group) => group.output.clone(),
+            Self::Doctor(doctor) => doctor.output(),
             _ => Output::default(),
         }
     }
@@ -228,6 +231,7 @@ impl Command {
             Self::Adapter(group) => block_on(group.run(global, output)),
             Self::Mounts(mounts) => block_on(mounts.run(global, output)),
             Self::Config(group) => group.run(global, output),
+            Self::Doctor(doctor) => doctor.run(global, output),
             Self::Migrate(group) => group.run(global, output),
             Self::Service(group) => group.run(),
             Self::Install(install) => install.run(),

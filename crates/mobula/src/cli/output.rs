@@ -100,6 +100,11 @@ impl Output {
         matches!(self.format.as_deref(), Some("json" | "jsonp"))
     }
 
+    /// Whether colours are wanted.
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.color.is_on()
+    }
+
     /// Whether nothing is said about the format.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.format.as_deref(), None | Some("table" | "tmpl"))

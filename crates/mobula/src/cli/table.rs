@@ -50,6 +50,14 @@ impl Cell {
         let text = if text.chars().any(char::is_control) { escaped(&text) } else { text };
         Self { text, tint }
     }
+
+    /// The text, in its colour if colours are wanted.
+    pub(crate) fn shown(&self, color: bool) -> String {
+        match self.tint.filter(|_| color) {
+            Some(tint) => format!("{}{}\x1b[0m", tint.code(), self.text),
+            None => self.text.clone(),
+        }
+    }
 }
 
 impl<T: Into<String>> From<T> for Cell {

@@ -6,7 +6,7 @@ use plugin::engine::Options;
 use plugin::home::Home;
 use plugin::runtime::Runtime;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use volume::Size;
 
@@ -67,21 +67,26 @@ impl Engine {
         *self == Self::default()
     }
 
-    /// Whether it makes sense.
-    pub(super) fn check(&self) -> Result<()> {
+    /// What makes no sense, with the key to blame.
+    pub(super) fn faults(&self) -> Vec<(&'static str, Error)> {
+        let mut faults = Vec::new();
         let times = [("startTimeout", self.start_timeout), ("stopTimeout", self.stop_timeout)];
         let limits = [("maxEntries", self.max_entries), ("maxRatio", self.max_ratio)];
         for (key, value) in times.into_iter().chain(limits) {
             if value == Some(0) {
-                return Err(wrong(key, "0", "a number above 0"));
+                faults.push((key, wrong(key, "0", "a number above 0")));
             }
         }
         for (key, path) in [("socket", &self.socket), ("certificates", &self.certificates)] {
             if let Some(path) = path.as_ref().filter(|path| !path.is_absolute()) {
-                return Err(wrong(key, &path.to_string_lossy(), "an absolute path"));
+                faults.push((key, wrong(key, &path.to_string_lossy(), "an absolute path")));
             }
         }
-        self.options(Home::below(Path::new("/")), None).map(drop)
+        for (key, text) in [("logSize", &self.log_size), ("maxBytes", &self.max_bytes)] {
+            faults.extend(size(key, text.as_deref()).err().map(|error| (key, error)));
+        }
+        faults.extend(self.runtime().err().map(|error| ("runtime", error)));
+        faults
     }
 
     /// What the engine is opened with; `docker` is where stored credentials are.
@@ -172,10 +177,11 @@ fn wrong(key: &str, value: &str, needed: &str) -> Error {
 mod tests {
     use super::*;
     use crate::config::parse as parse_config;
+    use std::path::Path;
 
     fn options(text: &str) -> Result<Options> {
         let config = parse_config(text)?;
-        config.engine.check()?;
+        config.check()?;
         config.engine.options(Home::below(Path::new("/")), None)
     }
 

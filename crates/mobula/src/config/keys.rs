@@ -1,6 +1,7 @@
 //! Single keys: `services.db.driver` on the command line, `MOBULA_SERVICES_DB_DRIVER` in the
 //! environment.
 
+use super::known::{KEYS, is_free};
 use super::{Config, LogFormat, Module, Service, Tls};
 use error::{Error, Result};
 use std::collections::BTreeMap;
@@ -11,41 +12,14 @@ use volume::options::nearest;
 pub const ENVIRONMENT_PREFIX: &str = "MOBULA_";
 
 /// Variables that are no configuration keys.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "MOBULA_HOME",
     "MOBULA_CONFIG",
     "MOBULA_SERVICE",
+    "MOBULA_ENGINE",
     "MOBULA_FORMAT",
     "MOBULA_KILL_AT",
     "MOBULA_KILL_LOG",
-];
-
-const KEYS: [&str; 25] = [
-    "log.level",
-    "log.format",
-    "services.NAME.driver",
-    "services.NAME.options.OPTION",
-    "services.NAME.volume.OPTION",
-    "docker.NAME.service",
-    "docker.NAME.listen",
-    "docker.NAME.tls.cert",
-    "docker.NAME.tls.key",
-    "docker.NAME.tls.clientCa",
-    "docker.NAME.tls.ca",
-    "docker.NAME.tls.clientCert",
-    "docker.NAME.tls.clientKey",
-    "engine.socket",
-    "engine.runtime",
-    "engine.insecureRegistries",
-    "engine.certificates",
-    "engine.publish",
-    "engine.startTimeout",
-    "engine.stopTimeout",
-    "engine.restarts",
-    "engine.logSize",
-    "engine.maxBytes",
-    "engine.maxEntries",
-    "engine.maxRatio",
 ];
 
 /// Sets `key` to `value`.
@@ -56,13 +30,22 @@ pub(super) fn apply(config: &mut Config, key: &str, value: &str) -> Result<()> {
 
 /// Applies an environment variable, if it is one of this program's.
 pub(super) fn apply_variable(config: &mut Config, name: &str, value: &str) -> Result<()> {
-    let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { return Ok(()) };
-    if OTHERS.contains(&name) || value.is_empty() {
-        return Ok(());
-    }
-    let path = split(config, rest);
+    let Some(path) = path_of(config, name, value) else { return Ok(()) };
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     set(config, &parts, value)?.ok_or_else(|| unknown("environment variable", name))
+}
+
+/// The path of the key that an environment variable sets; `None` when it is none of this program's.
+pub(super) fn path_of(config: &Config, name: &str, value: &str) -> Option<Vec<String>> {
+    let rest = name.strip_prefix(ENVIRONMENT_PREFIX)?;
+    let is_key = !OTHERS.contains(&name) && !value.is_empty();
+    is_key.then(|| split(config, rest))
+}
+
+/// Whether a key has this path.
+pub(super) fn is_known(path: &[String]) -> bool {
+    let fits = |(part, given): (&str, &String)| is_free(part) || part.eq_ignore_ascii_case(given);
+    KEYS.iter().any(|key| key.parts().count() == path.len() && key.parts().zip(path).all(fits))
 }
 
 /// `SERVICES_MY_DB_VOLUME_SIZE` → services, my-db, volume, size.
@@ -92,7 +75,7 @@ fn variable_part(name: &str) -> String {
 }
 
 /// `None` when there is no such key.
-fn set(config: &mut Config, path: &[&str], value: &str) -> Result<Option<()>> {
+pub(super) fn set(config: &mut Config, path: &[&str], value: &str) -> Result<Option<()>> {
     let text = value.to_owned();
     match path {
         ["log", "level"] => config.log.level = text,
@@ -157,7 +140,7 @@ fn unknown(what: &str, name: &str) -> Error {
     Error::invalid_argument(format!(
         "{what} {name} is not known; configuration keys are {} (in the environment \
          MOBULA_LOG_LEVEL for log.level, and so on)",
-        KEYS.join(", ")
+        KEYS.map(|key| key.name).join(", ")
     ))
 }
 

@@ -174,18 +174,3 @@ fn names_of_volumes_are_completed_in_bash() {
         home.ok(&["volume", "rm", "pgdata", "pgwal", "other"]);
     });
 }
-
-#[test]
-fn the_configuration_can_be_checked() {
-    if !is_root() {
-        return;
-    }
-    let home = Home::with(LOOP);
-    assert!(home.ok(&["config", "check"]).contains("ok"));
-    home.configure("services: {mobula: {driver: loop, volume: {size: lots}}}\n");
-    let (code, said) = home.fails(&["config", "check"]);
-    assert_eq!(code, 2, "{said}");
-    assert!(said.contains("is not a size"), "{said}");
-    home.configure("servces: {}\n");
-    assert!(home.fails(&["config", "check"]).1.contains("did you mean services?"));
-}

@@ -9,6 +9,8 @@ mod fixture;
 
 mod agent;
 mod command_line;
+mod configuration;
+mod doctor;
 mod engine;
 mod engine_api;
 mod engine_kills;
