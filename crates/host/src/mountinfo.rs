@@ -299,8 +299,7 @@ mod tests {
 
     #[test]
     fn a_line_with_every_field_is_parsed() {
-        let line = br"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:7 propagate_from:2 - \
-                      ext3 /dev/root rw,errors=continue";
+        let line = br"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:7 propagate_from:2 - ext3 /dev/root rw,errors=continue";
         let mount = parse_line(line).expect("well-formed");
         assert_eq!((mount.id, mount.parent, mount.device.as_str()), (36, 35, "98:0"));
         assert_eq!(mount.target, Path::new("/mnt 2"));
