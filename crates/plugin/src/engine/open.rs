@@ -164,10 +164,10 @@ fn has_content(dir: &Path) -> bool {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.starts_with('.') && name.contains(".json.tmp-")
+    name.starts_with('.') && name.contains(".tmp-")
 }
 
-/// Removes what interrupted writes of records left in `dir`; nobody writes there now.
+/// Removes what interrupted writes left in `dir`; nobody writes there now.
 pub(super) fn remove_temporaries(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if is_temporary(&entry.file_name().to_string_lossy())
