@@ -1,4 +1,5 @@
-//! One process per home directory: a flock(2) that the kernel releases however the process ends.
+//! One process per home directory, and one per directory of volumes: flocks (flock(2)) that the
+//! kernel releases however the process ends.
 
 use crate::process;
 use error::{Error, IoContext, Result};
@@ -40,6 +41,35 @@ impl HomeLock {
         }
         sign(&mut file).doing(|| lock(path))?;
         Ok(Self { _file: file })
+    }
+}
+
+/// The lock on a directory itself, held until this is dropped: nothing is written, so that also a
+/// full or read-only file system has it.
+#[derive(Debug)]
+pub struct DirLock {
+    /// Closing the descriptor releases the lock.
+    _dir: File,
+}
+
+impl DirLock {
+    /// Locks the directory `path`, if nobody else has it locked, in whatever container.
+    ///
+    /// A file system that cannot lock (flock(2): ENOLCK, EOPNOTSUPP; NFS: EBADF) counts as free.
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        let dir = File::open(path).doing(|| lock(path))?;
+        loop {
+            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Self { _dir: dir })),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::BADF) => {
+                    tracing::warn!(path = %path.display(), "cannot be locked: the file system has no locks; keep others away from it");
+                    return Ok(Some(Self { _dir: dir }));
+                }
+                Err(errno) => return Err(Error::io(lock(path), errno.into())),
+            }
+        }
     }
 }
 
@@ -125,5 +155,15 @@ mod tests {
         let _lock = HomeLock::acquire(&path(&dir), Duration::ZERO).expect("free");
         let text = std::fs::read_to_string(path(&dir)).expect("readable");
         assert_eq!(text, format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn a_directory_is_locked_once_and_free_when_its_holder_is_gone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let first = DirLock::try_acquire(dir.path()).expect("possible");
+        assert!(first.is_some());
+        assert!(DirLock::try_acquire(dir.path()).expect("possible").is_none());
+        drop(first);
+        assert!(DirLock::try_acquire(dir.path()).expect("possible").is_some());
     }
 }

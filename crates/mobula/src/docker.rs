@@ -141,7 +141,7 @@ impl Module {
     }
 
     async fn get(&self, name: &VolumeName) -> Result<Value> {
-        let view = self.service()?.get(name).await?;
+        let view = self.app.services().look(&self.service)?.get(name).await?;
         let status = status(&self.service, &view);
         let View { volume, mountpoint, .. } = view;
         Ok(json!({

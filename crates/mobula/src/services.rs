@@ -26,7 +26,9 @@ struct Opened {
 #[derive(Clone)]
 enum State {
     Ready(Arc<Orchestrator>),
-    Broken(Kind, String),
+    /// Cannot be used, for this reason; what volumes it has can be told all the same, if it opens
+    /// without the settings that are wrong.
+    Broken(Kind, String, Option<Arc<Orchestrator>>),
 }
 
 /// What services are opened with, the same for all of them.
@@ -96,6 +98,16 @@ impl Services {
         opened.ready(name)
     }
 
+    /// The service called `name`, to see whether it has a volume, and for nothing else: also one that
+    /// cannot be used. To dockerd a volume that its driver does not find is gone, and the container
+    /// gets an empty one of dockerd's own.
+    pub fn look(&self, name: &ServiceName) -> Result<Arc<Orchestrator>> {
+        match self.services.get(name).map(|opened| &opened.state) {
+            Some(State::Broken(_, _, Some(orchestrator))) => Ok(Arc::clone(orchestrator)),
+            _ => self.get(name),
+        }
+    }
+
     /// The service called `name`; without a name the only one, or the one called `mobula`.
     pub fn choose(&self, name: Option<&str>) -> Result<Arc<Orchestrator>> {
         if let Some(name) = name {
@@ -136,7 +148,7 @@ impl Opened {
     fn ready(&self, name: &ServiceName) -> Result<Arc<Orchestrator>> {
         match &self.state {
             State::Ready(orchestrator) => Ok(Arc::clone(orchestrator)),
-            State::Broken(kind, why) => {
+            State::Broken(kind, why, _) => {
                 Err(Error::new(*kind, format!("service {name} cannot be used: {why}")))
             }
         }
@@ -153,7 +165,9 @@ fn open(around: &Surroundings, name: &ServiceName, service: &Service) -> Opened 
                 Kind::NotFound => Kind::FailedPrecondition,
                 kind => kind,
             };
-            State::Broken(kind, error.to_string())
+            let innocent = Service { problem: None, volume: BTreeMap::new(), ..service.clone() };
+            let looked_into = orchestrator(around, name, &innocent).ok();
+            State::Broken(kind, error.to_string(), looked_into)
         }
     };
     Opened { config: service.clone(), state }

@@ -3,6 +3,7 @@
 //!
 //! It knows no front-end protocol: Docker's, CSI's and the CLI's words stay in crate `mobula`.
 
+pub mod claim;
 pub mod driver;
 pub mod drivers;
 pub mod guard;

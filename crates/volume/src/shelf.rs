@@ -39,6 +39,14 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn adopt(name: &str, dir: &Path, copied: Option<Self>) -> Result<Option<Self>>;
 }
 
+/// The record of `name` on somebody else's shelf at `dir`, if it is a good one; changes nothing.
+pub fn peek<R: Record>(dir: &Path, name: &str) -> Option<R> {
+    match record::read::<R>(&dir.join(name).join(R::FILE)) {
+        Ok(Read::Fine(record)) if record.name() == name => Some(record),
+        _ => None,
+    }
+}
+
 /// One shelf.
 pub struct Shelf<R> {
     dir: PathBuf,

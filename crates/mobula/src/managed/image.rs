@@ -48,19 +48,17 @@ pub fn place(name: &str) -> String {
 #[must_use]
 pub fn config(spec: &Spec) -> Option<Config> {
     let container = spec.container?;
-    let network = if container.network.is_some() { "host" } else { "none" };
-    let devices = container.devices.map(|why| bind("devices", DEVICES.0, DEVICES.0, why, false));
+    // Without a name it is a network of nothing but loopback, for which nobody is asked.
+    let network = if container.network.is_some() { "host" } else { "" };
+    let devices = container.devices;
+    let devices = devices.map(|_| bind("devices", DEVICES.0, DEVICES.0, DEVICES.1, false));
     let directories = directories(spec).map(|directory| {
         let at = place(directory.name);
         bind(directory.name, directory.source, &at, directory.help, true)
     });
     Some(Config {
         description: format!("Mobula: {}", spec.summary),
-        documentation: format!(
-            "{}/blob/main/docs/drivers/{}.md",
-            env!("CARGO_PKG_REPOSITORY"),
-            spec.name
-        ),
+        documentation: format!("docs/drivers/{}.md of Mobula's sources", spec.name),
         entrypoint: [PROGRAM, VERB, spec.name].map(str::to_owned).to_vec().into(),
         env: variables(spec).into_iter().map(env).collect::<Vec<_>>().into(),
         interface: Interface {

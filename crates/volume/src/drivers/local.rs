@@ -1,13 +1,14 @@
 //! Driver `local`: a directory per volume, bind-mounted. As fast as the host's file system, and as
 //! large: no size is enforced.
 
+use crate::claim::Claimed;
 use crate::driver::{
     Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
     blocking, paginate,
 };
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit};
-use crate::shelf::{Record, Shelf};
+use crate::shelf::{self, Record, Shelf};
 use crate::volume::{Create, Parameters, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
@@ -61,7 +62,19 @@ pub(super) const VOLUMES: Directory = Directory {
 const DATA: &str = "data";
 
 struct Local {
-    shelf: Arc<Shelf<Stored>>,
+    shelf: Claimed<Shelf<Stored>>,
+}
+
+impl Local {
+    fn volume(&self, name: &str) -> Result<Option<Volume>> {
+        match self.shelf.get() {
+            Ok(shelf) => Ok(shelf.find(name)?.map(|stored| stored.0.clone())),
+            Err(taken) => {
+                let found = shelf::peek::<Stored>(self.shelf.dir(), name);
+                found.map(|stored| Some(stored.0)).ok_or(taken)
+            }
+        }
+    }
 }
 
 /// A volume whose content is the directory `data` beside its record.
@@ -115,7 +128,8 @@ pub(super) fn this_node() -> NodeId {
 }
 
 fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
-    Ok(Arc::new(Local { shelf: Arc::new(Shelf::open(volumes_dir(opening))?) }))
+    let shelf = |dir: &Path| Shelf::open(dir.to_owned());
+    Ok(Arc::new(Local { shelf: Claimed::open(volumes_dir(opening), &opening.volumes, shelf)? }))
 }
 
 fn build(shelf: &Shelf<Stored>, request: &Create) -> Result<Volume> {
@@ -152,7 +166,7 @@ impl Driver for Local {
         if request.origin.is_some() {
             return Err(self.lacks("copy volumes"));
         }
-        let (shelf, request) = (Arc::clone(&self.shelf), request.clone());
+        let (shelf, request) = (self.shelf.get()?, request.clone());
         blocking(move || {
             build(&shelf, &request)
                 .map(Outcome::Done)
@@ -162,24 +176,23 @@ impl Driver for Local {
     }
 
     async fn delete(&self, id: &VolumeId) -> Result<Outcome> {
-        if self.shelf.find(id.as_str())?.is_none() {
+        if self.shelf.get()?.find(id.as_str())?.is_none() {
             return Ok(Outcome::AlreadyDone(()));
         }
-        let (shelf, id) = (Arc::clone(&self.shelf), id.clone());
+        let (shelf, id) = (self.shelf.get()?, id.clone());
         blocking(move || shelf.withdraw(id.as_str()).map(Outcome::Done)).await
     }
 
     async fn get(&self, id: &VolumeId) -> Result<Volume> {
-        let found = self.shelf.find(id.as_str())?;
-        found.map(|stored| stored.0.clone()).ok_or_else(|| missing(id))
+        self.volume(id.as_str())?.ok_or_else(|| missing(id))
     }
 
     async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
-        Ok(self.shelf.find(name.as_str())?.map(|stored| stored.0.clone()))
+        self.volume(name.as_str())
     }
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
-        let shelf = Arc::clone(&self.shelf);
+        let shelf = self.shelf.get()?;
         let all = blocking(move || shelf.list()).await?;
         let listed = paginate(&all, page, |stored| stored.name())?;
         let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
@@ -188,7 +201,7 @@ impl Driver for Local {
 
     async fn attach(&self, id: &VolumeId, _attach: &Attach) -> Result<Outcome<Source>> {
         self.get(id).await?;
-        let data = self.shelf.path(id.as_str()).join(DATA);
+        let data = self.shelf.get()?.path(id.as_str()).join(DATA);
         Ok(Outcome::AlreadyDone(Source::Directory(data)))
     }
 

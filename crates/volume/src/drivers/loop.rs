@@ -3,13 +3,14 @@
 
 mod import;
 
+use crate::claim::Claimed;
 use crate::driver::{
     Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
     blocking, paginate,
 };
 use crate::drivers::local::{PATH, VOLUMES, bare, missing, this_node, volumes_dir};
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
-use crate::shelf::{Record, Shelf};
+use crate::shelf::{self, Record, Shelf};
 use crate::size::Size;
 use crate::volume::{Create, Filesystem, Origin, Parameters, Snapshot, Volume};
 use async_trait::async_trait;
@@ -72,7 +73,7 @@ const MAX_TEMPLATES: usize = 8;
 /// Images are multiples of this, so that no file system has a ragged end.
 const BLOCK: u64 = 4096;
 
-struct Loop(Arc<Inner>);
+struct Loop(Claimed<Inner>);
 
 struct Inner {
     volumes: Shelf<StoredVolume>,
@@ -161,12 +162,26 @@ impl Record for StoredSnapshot {
 }
 
 fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
-    let dir = volumes_dir(opening);
-    let volumes = Shelf::open(dir.clone())?;
-    let snapshots = Shelf::open(dir.join(SNAPSHOTS))?;
     let host = Arc::clone(&opening.host);
-    let templates = file::can_reflink(&dir).then(|| dir.join(TEMPLATES));
-    Ok(Arc::new(Loop(Arc::new(Inner { volumes, snapshots, templates, host }))))
+    let inner = move |dir: &Path| {
+        let volumes = Shelf::open(dir.to_owned())?;
+        let snapshots = Shelf::open(dir.join(SNAPSHOTS))?;
+        let templates = file::can_reflink(dir).then(|| dir.join(TEMPLATES));
+        Ok(Inner { volumes, snapshots, templates, host: Arc::clone(&host) })
+    };
+    Ok(Arc::new(Loop(Claimed::open(volumes_dir(opening), &opening.volumes, inner)?)))
+}
+
+impl Loop {
+    fn volume(&self, name: &str) -> Result<Option<Volume>> {
+        match self.0.get() {
+            Ok(inner) => Ok(inner.volumes.find(name)?.map(|stored| stored.0.clone())),
+            Err(taken) => {
+                let found = shelf::peek::<StoredVolume>(self.0.dir(), name);
+                found.map(|stored| Some(stored.0)).ok_or(taken)
+            }
+        }
+    }
 }
 
 /// What a new volume's image is made of.
@@ -456,7 +471,7 @@ impl Driver for Loop {
     }
 
     async fn create(&self, request: &Create) -> Result<Outcome<Volume>> {
-        let (inner, request) = (Arc::clone(&self.0), request.clone());
+        let (inner, request) = (self.0.get()?, request.clone());
         blocking(move || {
             if let Some(existing) = inner.volumes.find(request.name.as_str())? {
                 existing.0.ensure_answers(&request)?;
@@ -469,25 +484,25 @@ impl Driver for Loop {
     }
 
     async fn import(&self, request: &Create, from: &Path) -> Result<Outcome<Volume>> {
-        let (inner, request, from) = (Arc::clone(&self.0), request.clone(), from.to_owned());
+        let (inner, request, from) = (self.0.get()?, request.clone(), from.to_owned());
         blocking(move || inner.import(&request, &from)).await
     }
 
     async fn delete(&self, id: &VolumeId) -> Result<Outcome> {
-        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        let (inner, id) = (self.0.get()?, id.clone());
         blocking(move || inner.delete(&id)).await
     }
 
     async fn get(&self, id: &VolumeId) -> Result<Volume> {
-        self.0.volume(id)
+        self.volume(id.as_str())?.ok_or_else(|| missing(id))
     }
 
     async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
-        Ok(self.0.volumes.find(name.as_str())?.map(|stored| stored.0.clone()))
+        self.volume(name.as_str())
     }
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
-        let inner = Arc::clone(&self.0);
+        let inner = self.0.get()?;
         let all = blocking(move || inner.volumes.list()).await?;
         let listed = paginate(&all, page, |stored| stored.name())?;
         let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
@@ -495,7 +510,7 @@ impl Driver for Loop {
     }
 
     async fn attach(&self, id: &VolumeId, attach: &Attach) -> Result<Outcome<Source>> {
-        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        let (inner, id) = (self.0.get()?, id.clone());
         let how = host::Attach { read_only: attach.read_only, keep: attach.keep };
         blocking(move || {
             inner.volume(&id)?;
@@ -506,23 +521,23 @@ impl Driver for Loop {
     }
 
     async fn detach(&self, id: &VolumeId, _node: &NodeId) -> Result<Outcome> {
-        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        let (inner, id) = (self.0.get()?, id.clone());
         // Also when the volume's directory was removed by hand: its image may still be attached.
         blocking(move || inner.host.detach_image(&inner.image(&id))).await
     }
 
     async fn expand(&self, id: &VolumeId, size: Size) -> Result<Outcome<Volume>> {
-        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        let (inner, id) = (self.0.get()?, id.clone());
         blocking(move || inner.expand(&id, size)).await
     }
 
     async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
-        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        let (inner, id) = (self.0.get()?, id.clone());
         blocking(move || inner.record_filesystem(&id, size)).await
     }
 
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
-        let (inner, id, name) = (Arc::clone(&self.0), id.clone(), name.clone());
+        let (inner, id, name) = (self.0.get()?, id.clone(), name.clone());
         blocking(move || {
             inner.snapshot(&id, &name).inspect_err(|_| inner.snapshots.discard(name.as_str()))
         })
@@ -530,12 +545,12 @@ impl Driver for Loop {
     }
 
     async fn delete_snapshot(&self, name: &SnapshotName) -> Result<Outcome> {
-        let (inner, name) = (Arc::clone(&self.0), name.clone());
+        let (inner, name) = (self.0.get()?, name.clone());
         blocking(move || inner.delete_snapshot(&name)).await
     }
 
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
-        let inner = Arc::clone(&self.0);
+        let inner = self.0.get()?;
         let all = blocking(move || inner.snapshots.list()).await?;
         let listed = paginate(&all, page, |stored| stored.name())?;
         let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();

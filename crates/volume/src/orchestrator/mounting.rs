@@ -156,7 +156,10 @@ impl Orchestrator {
                 host.ensure_shared(&root)?;
             }
             let observed = observe(&*host, &wanted, source, &target)?;
-            let steps = plan::mount(&Wanted { volume: &wanted, target: &target }, &observed)?;
+            let mounted = observed.mounted.clone();
+            let mounted = mounted.map(|mount| by_path(&*host, &observed.source, mount));
+            let seen = Observed { mounted: mounted.transpose()?, ..observed.clone() };
+            let steps = plan::mount(&Wanted { volume: &wanted, target: &target }, &seen)?;
             run_all(&*host, observed, &target, steps)
         })
         .await?;
@@ -345,6 +348,7 @@ impl Orchestrator {
         let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
         blocking(move || {
             let observed = observe(&*host, &volume, source, &target)?;
+            let mount = by_path(&*host, &observed.source, mount)?;
             Ok(plan::is_volume(&volume, &observed.source, &mount))
         })
         .await
@@ -423,6 +427,26 @@ fn observe(host: &dyn Host, volume: &Volume, source: Source, target: &Path) -> R
         _ => false,
     };
     Ok(Observed { source, mounted: host.at(target)?, is_held })
+}
+
+/// The mount with its root as a path of this mount namespace, where it shows the source directory or
+/// something below it. The kernel tells it from the root of the file system, which in a container
+/// need not be the path at which that directory is seen.
+fn by_path(host: &dyn Host, source: &Resolved, mut mount: Mount) -> Result<Mount> {
+    let Resolved::Directory(path) = source else { return Ok(mount) };
+    let table = host.table()?;
+    // The last of those at one place is the one that is seen.
+    let around = table.iter().filter(|known| path.starts_with(&known.target));
+    let Some(around) = around.max_by_key(|known| known.target.components().count()) else {
+        return Ok(mount);
+    };
+    let below = path.strip_prefix(&around.target).unwrap_or(path);
+    if around.device == mount.device
+        && let Ok(rest) = mount.root.strip_prefix(around.root.join(below))
+    {
+        mount.root = path.join(rest);
+    }
+    Ok(mount)
 }
 
 /// What is on the device. One that was formatted and shows the volume's own UUID is this volume:
