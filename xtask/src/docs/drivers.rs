@@ -1,6 +1,8 @@
 //! A page per driver, from its description.
 
 use super::{cell, code};
+use mobula::managed::image;
+use mobula::managed::variables::variables;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -47,7 +49,52 @@ fn page(spec: &Spec) -> String {
          NAME=VALUE`), or for every volume of a service under `volume:`.\n"
     );
     table(&mut text, spec.volume_options());
+    plugin(&mut text, spec);
     text
+}
+
+/// The driver as a managed plugin: its privileges, and every setting that it declares.
+fn plugin(text: &mut String, spec: &Spec) {
+    let Some(config) = image::config(spec) else { return };
+    let _ = write!(
+        text,
+        "\n## As a managed plugin\n\nThe image `mobula/{0}` (`cargo xtask plugin-image {0}`; \
+         [docs/plugins.md](../plugins.md#mobulas-own-images)) asks for:\n\n| privilege | why |\n|---|---|\n",
+        spec.name
+    );
+    let (capability, why) = image::CAPABILITY;
+    let _ = writeln!(text, "| capability {} | {} |", code(capability), cell(why));
+    if let Some(why) = spec.container.and_then(|container| container.devices) {
+        let _ = writeln!(text, "| all devices | {} |", cell(why));
+    }
+    if let Some(why) = spec.container.and_then(|container| container.network) {
+        let _ = writeln!(text, "| the machine's network | {} |", cell(why));
+    }
+    for mount in &*config.mounts {
+        let source = code(mount.source.as_deref().unwrap_or_default());
+        let name = &mount.name;
+        let settable = if mount.settable.is_empty() {
+            String::new()
+        } else {
+            format!(
+                " Another one: {}.",
+                code(&format!("docker plugin set PLUGIN {name}.source=/dir"))
+            )
+        };
+        let _ = writeln!(text, "| mount {source} | {}{settable} |", cell(&mount.description));
+    }
+    text.push_str(
+        "\nSettings, all of them empty at first (`docker plugin install … NAME=VALUE`, or `docker \
+         plugin set` while it is disabled):\n\n| setting | meaning |\n|---|---|\n",
+    );
+    let (rexray, own): (Vec<_>, Vec<_>) =
+        variables(spec).into_iter().partition(|variable| variable.help.starts_with("REX-Ray's"));
+    let place = image::directories(spec).next().map(|directory| image::place(directory.name));
+    let secret = format!(" A secret: put it into a file, `@{}/FILE`.", place.unwrap_or_default());
+    for variable in own.into_iter().chain(rexray) {
+        let secret = if variable.secret { secret.as_str() } else { "" };
+        let _ = writeln!(text, "| {} | {}{secret} |", code(&variable.name), cell(&variable.help));
+    }
 }
 
 fn in_file(driver: &str) -> String {
@@ -81,6 +128,18 @@ mod tests {
                 assert!(page.contains(&format!("| `{}` |", option.name)), "{page}");
             }
         }
+    }
+
+    #[test]
+    fn every_setting_of_a_plugin_is_on_its_page() {
+        for spec in ALL.into_iter().filter(|spec| spec.container.is_some()) {
+            let page = page(spec);
+            for variable in variables(spec) {
+                assert!(page.contains(&format!("| `{}` |", variable.name)), "{page}");
+            }
+            assert!(page.contains("| capability `CAP_SYS_ADMIN` |"), "{page}");
+        }
+        assert!(!page(volume::drivers::get("memory").unwrap()).contains("managed plugin"));
     }
 
     #[test]

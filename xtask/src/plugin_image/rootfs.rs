@@ -21,7 +21,11 @@ pub(super) fn make(root: &Path, spec: &Spec, binary: &Path) -> Result<()> {
     for place in places.into_iter().map(str::to_owned).chain(directories) {
         make_dir(&inside(root, Path::new(&place)))?;
     }
-    copy(binary, &inside(root, Path::new(image::PROGRAM)))?;
+    let program = inside(root, Path::new(image::PROGRAM));
+    copy(binary, &program)?;
+    // Also where it was handed on by something that keeps no modes.
+    fs::set_permissions(&program, Permissions::from_mode(0o755))
+        .doing(|| format!("make {} executable", program.display()))?;
     if spec.container.is_some_and(|container| container.devices.is_some()) {
         add_tools(root)?;
     }

@@ -16,6 +16,7 @@ mod engine_api;
 mod engine_kills;
 mod faults;
 mod hostile;
+mod images;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod migrate;

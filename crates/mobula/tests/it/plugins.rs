@@ -5,7 +5,7 @@
 //! The names say which: `plugins::…::dockerd::…` and `plugins::…::ours::…`. Where the two differ on
 //! purpose, the test says why.
 
-mod bed;
+pub mod bed;
 mod choices;
 pub mod image;
 pub mod registry;
@@ -23,13 +23,13 @@ mod legacy;
 mod managers;
 mod operations;
 mod parallel;
-mod podman;
+pub mod podman;
 mod requests;
 mod skeleton;
 mod sockets;
 mod terminal;
 mod trouble;
-mod volumes;
+pub mod volumes;
 mod watching;
 
 /// One test per engine of functions that take the engine to be tested.
@@ -51,4 +51,4 @@ macro_rules! on_ours {
     };
 }
 
-use {on_both, on_ours};
+pub(crate) use {on_both, on_ours};

@@ -313,11 +313,13 @@ impl Bed {
 
     /// The plugin's own socket.
     pub fn own_socket(&self, name: &str) -> PathBuf {
-        let id = self.id(name);
-        match self.kind {
-            Kind::Dockerd => Path::new("/run/docker/plugins").join(id).join("probe.sock"),
-            Kind::Ours => self.home.path("run/mobula/plugins").join(id).join("sockets/probe.sock"),
-        }
+        let shown = self.inspect(name);
+        let id = shown["Id"].as_str().unwrap();
+        let dir = match self.kind {
+            Kind::Dockerd => Path::new("/run/docker/plugins").join(id),
+            Kind::Ours => self.home.path("run/mobula/plugins").join(id).join("sockets"),
+        };
+        dir.join(shown["Config"]["Interface"]["Socket"].as_str().unwrap())
     }
 
     /// What the probe answers to GET.
@@ -335,7 +337,7 @@ impl Bed {
         self.ask(name, "/calls").json()["counts"][method].as_u64().unwrap_or(0)
     }
 
-    /// The probe's process, as the host sees it; none if nothing listens.
+    /// The plugin's process, as the host sees it; none if nothing listens.
     pub fn pid(&self, name: &str) -> Option<i32> {
         let stream = wire::connect(&self.own_socket(name)).ok()?;
         host::process::peer(&stream).ok()

@@ -5,6 +5,7 @@ use super::bed::{Bed, Kind, said};
 use super::on_ours;
 use crate::engine::fixture::{archive, can_run, ok};
 use serde_json::{Value, json};
+use std::borrow::Borrow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -24,47 +25,51 @@ const BASE: &str = "[containers]\nnetns = \"none\"\nlog_driver = \"k8s-file\"\n\
 /// Where drop-ins are.
 const DROP_INS: &str = "etc/containers/containers.conf.d";
 
-/// Podman beside `mobula engine`, which has plugin `probe`; `None`: there is no Podman.
-struct Podman {
-    bed: Bed,
+/// Podman beside `mobula engine`.
+pub struct Podman<B = Bed> {
+    pub bed: B,
 }
 
 impl Podman {
+    /// With plugin `probe`; `None`: there is no Podman.
     fn start(kind: Kind) -> Option<Self> {
-        if !can_run("podman") {
-            return None;
-        }
-        let bed = Bed::start(kind);
+        let podman = can_run("podman").then(|| Self::beside(Bed::start(kind)))?;
+        podman.bed.probe("probe");
+        podman.publish();
+        Some(podman)
+    }
+}
+
+impl<B: Borrow<Bed>> Podman<B> {
+    /// Beside this engine, told of nothing yet.
+    pub fn beside(bed: B) -> Self {
         // Podman reads its configuration at its usual places; they are this test's own.
-        let (theirs, ours) = (Path::new("/").join(DROP_INS), bed.home.path(DROP_INS));
+        let (theirs, ours) = (Path::new("/").join(DROP_INS), bed.borrow().home.path(DROP_INS));
         std::fs::write("/etc/containers/containers.conf", BASE).unwrap();
         for dir in [&theirs, &ours] {
             std::fs::create_dir_all(dir).unwrap();
         }
         ok(Command::new("mount").arg("--bind").arg(&ours).arg(&theirs));
-        let podman = Self { bed };
-        podman.bed.probe("probe");
-        podman.publish();
-        Some(podman)
+        Self { bed }
     }
 
     /// Tells Podman of the plugins; what changed.
-    fn publish(&self) -> String {
-        self.bed.home.ok(&["plugin", "publish", "podman"])
+    pub fn publish(&self) -> String {
+        self.bed.borrow().home.ok(&["plugin", "publish", "podman"])
     }
 
-    fn command(&self, words: &str) -> Command {
+    pub fn command(&self, words: &str) -> Command {
         let mut command = Command::new("podman");
         for (option, below) in [("--root", "root"), ("--runroot", "runroot"), ("--tmpdir", "tmp")] {
-            command.arg(option).arg(self.bed.home.path(below));
+            command.arg(option).arg(self.bed.borrow().home.path(below));
         }
-        command.env("HOME", self.bed.home.dir()).env_remove("XDG_CONFIG_HOME");
+        command.env("HOME", self.bed.borrow().home.dir()).env_remove("XDG_CONFIG_HOME");
         command.env_remove("CONTAINERS_CONF").env_remove("CONTAINER_HOST").stdin(Stdio::null());
         command.args(words.split_whitespace());
         command
     }
 
-    fn ok(&self, words: &str) -> String {
+    pub fn ok(&self, words: &str) -> String {
         ok(&mut self.command(words))
     }
 
