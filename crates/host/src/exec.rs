@@ -114,6 +114,11 @@ pub fn spawn<S: AsRef<OsStr>>(program: &Path, args: &[S], streams: Streams) -> R
         .doing(|| format!("start {}", program.display()))
 }
 
+/// Sets `no_new_privs` (prctl(2)): what this thread becomes gains nothing by set-user-ID programs.
+pub fn gain_no_privileges() -> Result<()> {
+    rustix::thread::set_no_new_privs(true).doing(|| "set no_new_privs")
+}
+
 /// Restricts this thread's system calls, and those of what it becomes, by a program of classic BPF
 /// (seccomp(2)): an array of `struct sock_filter`. Needs `no_new_privs`, or CAP_SYS_ADMIN.
 pub fn restrict(filter: &[u8]) -> Result<()> {

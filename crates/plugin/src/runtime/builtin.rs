@@ -139,14 +139,15 @@ impl Execute {
     /// What libcontainer leaves to us: always of a further command, and of the plugin's program
     /// unless the spec says it.
     fn confine(&self, spec: &Spec) -> Result<()> {
-        if self.is_command {
-            let _ = host::reaper::end_with_parent();
-        }
         let is_in_spec = spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some());
-        match &self.filter {
-            Some(filter) if self.is_command || !is_in_spec => host::exec::restrict(filter),
-            _ => Ok(()),
+        let Some(filter) = &self.filter else { return Ok(()) };
+        if self.is_command {
+            // Its capabilities are gone by now, so that this is what lets it be restricted.
+            host::exec::gain_no_privileges()?;
+        } else if is_in_spec {
+            return Ok(());
         }
+        host::exec::restrict(filter)
     }
 
     fn fail(&self, text: String) -> ExecutorError {
@@ -160,6 +161,9 @@ impl Executor for Execute {
         let process = spec.process().as_ref();
         let args = process.and_then(|process| process.args().clone()).unwrap_or_default();
         let program = args.first().ok_or(ExecutorError::InvalidArg)?;
+        if self.is_command {
+            let _ = host::reaper::end_with_parent();
+        }
         if let Err(error) = self.confine(spec) {
             return Err(self.fail(error.chain()));
         }

@@ -9,7 +9,7 @@ use crate::plugins::wire;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -19,6 +19,12 @@ const CREDENTIAL: &str = "canary-of-the-credential";
 const PASSWORD: &str = "canary-of-the-registry";
 /// The password of the registry that takes one.
 const RIGHT: &str = "U*U";
+
+/// Writes a file that only root can read.
+fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
 
 /// What was said at different places, to be searched.
 struct Told(Vec<(String, String)>);
@@ -66,7 +72,7 @@ fn talkative() -> Lab {
     let mut lab = Lab::new();
     std::fs::create_dir(lab.home.path("credentials")).unwrap();
     std::fs::write(lab.home.path("credentials/token"), CREDENTIAL).unwrap();
-    std::fs::write(lab.home.path("secret"), FILE).unwrap();
+    private(&lab.home.path("secret"), FILE);
     let mut engine = lab.engine(&["--log-level", "trace"]);
     engine.env("CREDENTIALS_DIRECTORY", lab.home.path("credentials"));
     lab.start_as(engine);
@@ -114,10 +120,10 @@ fn a_secret_setting_reaches_the_plugin_and_nobody_else() {
     lab.ok(&["disable", "probe"]);
     lab.ok(&["set", "probe", "PROBE_MODE=exit:3"]);
     told.note("a failing start", lab.fails(&["enable", "--timeout", "5", "probe"]));
-    std::fs::write(lab.home.path("secret"), format!("{FILE}\0")).unwrap();
+    private(&lab.home.path("secret"), &format!("{FILE}\0"));
     told.note("a malformed secret", lab.fails(&["enable", "probe"]));
     told.note("setting it", lab.fails(&["set", "probe", &secret]));
-    std::fs::write(lab.home.path("secret"), FILE).unwrap();
+    private(&lab.home.path("secret"), FILE);
     lab.ok(&["set", "probe", "PROBE_MODE="]);
     lab.ok(&["enable", "probe"]);
 
