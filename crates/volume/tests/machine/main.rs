@@ -80,11 +80,12 @@ impl Machine {
         files.into_iter().filter(|file| file.starts_with(self.path())).collect()
     }
 
-    /// The files of this directory that this process has open.
+    /// The files of this directory that this process has open, but for the directory of volumes
+    /// itself, which is locked.
     fn open_files(&self) -> usize {
         let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
         let files = links.filter_map(|link| std::fs::read_link(link.path()).ok());
-        files.filter(|file| file.starts_with(self.path())).count()
+        files.filter(|file| file.starts_with(self.path()) && *file != self.volumes()).count()
     }
 
     #[track_caller]
