@@ -113,7 +113,7 @@ async fn wait_for_end(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hangup.recv() => {
                 let _ = sd_notify::notify(&[NotifyState::Reloading]);
-                match load() {
+                match load().and_then(Config::without_problems) {
                     Ok(config) => reload(app, logging, modules, &config).await,
                     Err(error) => tracing::error!(%error, "configuration not reloaded; the old one stays"),
                 }

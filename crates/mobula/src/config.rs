@@ -228,6 +228,9 @@ fn told(source: &serde_saphyr::Error) -> String {
     let said = source.to_string();
     let hint = keys::suggestion(&said).map(|near| format!("; did you mean {near}?"));
     let first = said.lines().next().unwrap_or("it cannot be read");
+    // What follows is advice to programmers.
+    let advice = [";", ","].into_iter().find_map(|sign| first.find(&format!("{sign} set Dup")));
+    let first = &first[..advice.unwrap_or(first.len())];
     format!("{}{}", first.trim_start_matches("error: "), hint.unwrap_or_default())
 }
 

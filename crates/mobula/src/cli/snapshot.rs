@@ -11,7 +11,7 @@ use crate::cli::table::{Column, Table};
 use crate::cli::terminal::emit_line;
 use crate::cli::volume::{Origin, Patience, Settings, create};
 use clap::{Args, Subcommand};
-use error::{Error, Result};
+use error::{Error, Kind, Result};
 use serde::Serialize;
 use std::process::ExitCode;
 use volume::Size;
@@ -64,6 +64,10 @@ struct Create {
     /// Name of the snapshot.
     #[arg(value_name = "NAME")]
     name: String,
+
+    /// Succeed when the volume has a snapshot of this name already.
+    #[arg(short, long)]
+    idempotent: bool,
 }
 
 /// Remove snapshots.
@@ -191,6 +195,14 @@ impl Create {
         };
         let what = format!("taking snapshot {}", self.name);
         let changed: SnapshotChanged = batch.session.post(&what, "/v1/snapshots", &request).await?;
+        if !changed.changed && !self.idempotent {
+            let (name, volume) = (&self.name, &volume.name);
+            let text = format!(
+                "volume {volume} has a snapshot {name} already, and none was taken; choose another \
+                 name, remove it, or pass --idempotent"
+            );
+            return Err(Error::new(Kind::AlreadyExists, text).into());
+        }
         show(batch, changed.snapshot.into_iter().collect())
     }
 }

@@ -121,6 +121,15 @@ impl Config {
         self.services.iter().flat_map(|(name, service)| service.faults(name)).collect()
     }
 
+    /// Itself, unless something is wrong with its services: `InvalidArgument` says what.
+    pub fn without_problems(self) -> Result<Self> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(self);
+        }
+        Err(Error::invalid_argument(problems.join("; ")))
+    }
+
     /// The same for people.
     pub fn problems(&self) -> Vec<String> {
         let faults = self.service_faults().into_iter();

@@ -12,7 +12,7 @@ use volume::options::nearest;
 pub const ENVIRONMENT_PREFIX: &str = "MOBULA_";
 
 /// Variables that are no configuration keys.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 10] = [
     "MOBULA_HOME",
     "MOBULA_CONFIG",
     "MOBULA_SERVICE",
@@ -20,6 +20,10 @@ const OTHERS: [&str; 7] = [
     "MOBULA_FORMAT",
     "MOBULA_KILL_AT",
     "MOBULA_KILL_LOG",
+    // The installer's.
+    "MOBULA_URL",
+    "MOBULA_VERSION",
+    "MOBULA_PUBKEY",
 ];
 
 /// Sets `key` to `value`.

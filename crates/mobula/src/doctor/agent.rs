@@ -58,7 +58,7 @@ fn agent(patient: &Patient, tell: Tell<'_>) {
                     "Docker and Podman reach volumes only through it; the command line works \
                      without.",
                 )
-                .mend("systemctl start mobula, or: mobula start"),
+                .mend("mobula service start, or: mobula start"),
         );
         return;
     };
@@ -115,7 +115,7 @@ fn engine(patient: &Patient, tell: Tell<'_>) {
                 "it was killed, or has crashed: its socket is left",
             )
             .why("Its plugins go on running, but nothing new is mounted or started again.")
-            .mend("systemctl start mobula-engine, or: mobula engine"),
+            .mend("mobula service start engine, or: mobula engine"),
         ),
         Err(error) if error.kind() == Kind::NotFound => {
             tell(Finding::ok("engine", looked_at, "none runs; only managed plugins need one"));

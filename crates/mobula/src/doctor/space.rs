@@ -11,10 +11,24 @@ pub(super) fn check(patient: &Patient, tell: Tell<'_>) {
     tell(of(
         "space-state",
         &state,
-        "Records of volumes cannot be written, and images that grow stop their users' writes.",
+        "Records of volumes cannot be written, and images that grow can't: what their users write is lost when it should reach the disk.",
         1024 * MIB,
         64 * MIB,
     ));
+    let services = patient.config().services.values();
+    let own = services.filter_map(|service| {
+        let path = service.options.iter().find(|(name, _)| name.eq_ignore_ascii_case("path"));
+        path.map(|(_, path)| PathBuf::from(path)).filter(|path| path.is_absolute())
+    });
+    for path in own {
+        tell(of(
+            "space-volumes",
+            &path,
+            "Images that grow can't: what their users write is lost when it should reach the disk.",
+            1024 * MIB,
+            64 * MIB,
+        ));
+    }
     let run = patient.paths.run();
     tell(of(
         "space-run",

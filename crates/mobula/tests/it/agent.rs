@@ -112,6 +112,13 @@ fn a_hangup_reloads_the_configuration_and_keeps_what_is_mounted() {
     // YAML in one line cannot be continued: this file is wrong, and the old configuration stays.
     agent.signal("-HUP");
     eventually("the refusal is logged", PATIENCE, || home.log().contains("old one stays"));
+    // Right as YAML, and of no use: whose volumes are mounted must be able to give them back.
+    home.configure("services: {mobula: {driver: loop, volume: {size: 1XiB}}}\n");
+    agent.signal("-HUP");
+    eventually("it is logged again", PATIENCE, || home.log().matches("old one stays").count() == 2);
+    assert!(home.log().contains("1XiB"));
+    home.mount("a", "j");
+    home.unmount("a", "j");
     home.configure(
         "services:\n  mobula: {driver: loop, volume: {size: 64MiB}}\n  extra: {driver: local}\n",
     );

@@ -464,6 +464,10 @@ fn what_somebody_else_holds_is_not_copied_as_if_it_were_still() {
     assert!(code == 4 && said.contains("sleep (pid"), "{code}: {said}");
     home.mount("a", "j");
     home.ok(&["snapshot", "create", "a", "s"]);
+    // Who takes one a day under one name must not believe that it was taken.
+    let (code, said) = home.fails(&["snapshot", "create", "a", "s"]);
+    assert!(code == 4 && said.contains("none was taken"), "{code}: {said}");
+    home.ok(&["snapshot", "create", "--idempotent", "a", "s"]);
     home.unmount("a", "j");
     container.kill().unwrap();
     container.wait().unwrap();

@@ -237,17 +237,22 @@ fn a_snapshot_killed_anywhere_leaves_the_volume_writable() {
         home.ok(&["volume", "mount", "a"]);
         std::fs::write(home.target("a").join("kept"), "data").unwrap();
     };
-    let kills = kill_everywhere(&home, &["snapshot", "create", "a", "s"], mounted, |home| {
-        std::fs::write(home.target("a").join("later"), "not frozen").unwrap();
-        home.ok(&["volume", "unmount", "a"]);
-        remove(home);
-        home.ok(&["snapshot", "restore", "s", "a"]);
-        home.ok(&["volume", "mount", "a"]);
-        assert_eq!(std::fs::read_to_string(home.target("a").join("kept")).unwrap(), "data");
-        home.ok(&["volume", "unmount", "a"]);
-        home.ok(&["snapshot", "rm", "s"]);
-        remove(home);
-    });
+    let kills = kill_everywhere(
+        &home,
+        &["snapshot", "create", "--idempotent", "a", "s"],
+        mounted,
+        |home| {
+            std::fs::write(home.target("a").join("later"), "not frozen").unwrap();
+            home.ok(&["volume", "unmount", "a"]);
+            remove(home);
+            home.ok(&["snapshot", "restore", "s", "a"]);
+            home.ok(&["volume", "mount", "a"]);
+            assert_eq!(std::fs::read_to_string(home.target("a").join("kept")).unwrap(), "data");
+            home.ok(&["volume", "unmount", "a"]);
+            home.ok(&["snapshot", "rm", "s"]);
+            remove(home);
+        },
+    );
     assert!(kills >= 5, "{kills}\n{}", points(&home));
 }
 

@@ -30,7 +30,9 @@ pub const SPEC: Spec = Spec {
     description: "\
 Each volume is a sparse disk image with a file system of its own, attached to a loop device while \
 it is used. The size is a real limit: a full volume does not fill the host. The image takes only \
-the space that was written.
+the space that was written, so that all volumes together may be larger than the host's disk. Should \
+that run full, it is a failing disk to the volumes on it: what was written and not synced is lost, \
+and they become read-only. `mobula doctor` warns before.
 
 Snapshots, clones and restores share blocks with their source where the state directory lies on \
 xfs or btrfs, and take no time. Elsewhere they are copied, holes kept; the answer says which \

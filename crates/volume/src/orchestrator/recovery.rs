@@ -35,6 +35,10 @@ impl Orchestrator {
         if let Err(error) = self.find_mounts().await {
             tracing::error!(service = %self.service, %error, "the mount table cannot be read");
         }
+        // A command that works without an agent sweeps nothing, and must tell them all the same.
+        if let Err(error) = self.look_for_faults().await {
+            tracing::error!(service = %self.service, %error, "faults of mounts cannot be told");
+        }
         self.count_mounted();
     }
 
