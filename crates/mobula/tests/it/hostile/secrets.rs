@@ -43,11 +43,21 @@ impl Told {
     }
 }
 
-/// The command lines of all processes of the machine, as `ps` shows them.
-fn command_lines() -> String {
-    let lines = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = lines.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ") + "\n").collect()
+/// The command lines of this engine and its helpers, as `ps` shows them.
+fn command_lines(home: &Path) -> String {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let read = |path: &Path, name| std::fs::read(path.join(name)).unwrap_or_default();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace('\0', " ");
+    // Other tests run at the same time, and have passwords of theirs.
+    let told = processes.filter_map(|path| {
+        let line = text(read(&path, "cmdline"));
+        let home = home.to_str()?.trim_end_matches('/');
+        let is_ours = format!("{line}{}", text(read(&path, "environ"))).contains(home);
+        is_ours.then(|| line + "\n")
+    });
+    let told: String = told.collect();
+    assert!(told.contains("engine"), "{told}");
+    told
 }
 
 /// Files below `dir` that have one of these in them, and that others than root can reach.
@@ -114,7 +124,7 @@ fn a_secret_setting_reaches_the_plugin_and_nobody_else() {
     }
     told.note("top", said(&lab.run(&["top", "probe"])));
     told.note("exec", said(&lab.run(&["exec", "probe", "/no/such/program"])));
-    told.note("ps", command_lines());
+    told.note("ps", command_lines(&lab.home.path("")));
     // Errors: of a second start, of a plugin that fails, and of a file that is none any more.
     told.note("enable twice", lab.fails(&["enable", "probe"]));
     lab.ok(&["disable", "probe"]);
@@ -197,7 +207,7 @@ fn the_password_of_a_registry_is_for_the_registry_alone() {
         ask("POST /plugins/probe/push".to_owned(), &wrong, &json!({})).text(),
     );
     told.note("a description", lab.api("GET /plugins/probe/json", "").text());
-    told.note("ps", command_lines());
+    told.note("ps", command_lines(&lab.home.path("")));
     told.note("the log", whole_log(&lab));
     let encoded = base64(format!("ann:{PASSWORD}").as_bytes());
     let canaries = [PASSWORD, RIGHT, CREDENTIALS, &encoded, &wrong, &right];
