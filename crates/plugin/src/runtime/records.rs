@@ -171,6 +171,18 @@ impl Files {
         {
             record::remove(&path)?;
         }
+        self.remove_half_written()
+    }
+
+    /// What a kill left of a write; nobody writes now.
+    fn remove_half_written(&self) -> Result<()> {
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.contains(".tmp-") {
+                record::remove(&entry.path())?;
+            }
+        }
         Ok(())
     }
 }
@@ -228,6 +240,7 @@ mod tests {
         std::fs::create_dir_all(files.bundle().join("below")).unwrap();
         std::fs::create_dir(dir.path().join("sockets")).unwrap();
         files.write_failure("made", &Error::not_found("x")).unwrap();
+        std::fs::write(dir.path().join(".exit.json.tmp-1-0"), "{").unwrap();
         files.remove().unwrap();
         files.remove().unwrap();
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
