@@ -20,13 +20,14 @@ impl Consent {
         if self.grant_all_permissions || privileges.is_empty() {
             return Ok(());
         }
-        emit(&wishes(plugin, privileges))?;
+        let wishes = wishes(plugin, privileges);
         if !std::io::stdin().is_terminal() {
-            return Err(Error::failed_precondition(
-                "standard input is no terminal, so nobody can be asked; pass \
-                 --grant-all-permissions to grant them",
-            ));
+            return Err(Error::failed_precondition(format!(
+                "{wishes}standard input is no terminal, so nobody can be asked; pass \
+                 --grant-all-permissions to grant them"
+            )));
         }
+        emit(&wishes)?;
         if confirm("Do you grant the above permissions?").await? {
             return Ok(());
         }
