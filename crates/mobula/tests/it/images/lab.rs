@@ -105,11 +105,6 @@ impl Lab {
         ok(self.box_docker(&format!("exec {container} sh -c")).arg(script))
     }
 
-    pub fn can_exec(&self, container: &str, script: &str) -> bool {
-        let mut command = self.box_docker(&format!("exec {container} sh -c"));
-        command.arg(script).output().unwrap().status.success()
-    }
-
     /// Where the machine sees this plugin's volume mounted.
     pub fn target(&self, alias: &str, driver: &str, volume: &str) -> PathBuf {
         self.propagated(alias).join(driver).join(volume)
