@@ -8,8 +8,13 @@ use error::{Error, Kind, Result};
 use plugin::Engine;
 use plugin::engine::{PluginFilter, Pull};
 use plugin::privileges::Privilege;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long the published socket of a plugin that is enabled is waited for; binding takes a moment.
+const PUBLISHED: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(1);
 
 pub(super) fn list(call: &Call) -> Answer {
     let filters = call.query.filters(&["enabled", "capability"])?;
@@ -81,7 +86,25 @@ pub(super) async fn create(call: &Call, body: Body) -> Answer {
 
 pub(super) async fn enable(call: &Call, name: String) -> Answer {
     let within = timeout(call.query.find("timeout").unwrap_or("0"))?;
-    operate(call, |engine| async move { engine.enable(&name, within).await }).await
+    let enable = |engine: Arc<Engine>| async move {
+        engine.enable(&name, within).await?;
+        until_published(&engine, &name).await;
+        Ok(())
+    };
+    operate(call, enable).await
+}
+
+/// Waits for the plugin's published socket: whoever enables a plugin uses it at once. A place that is
+/// taken by something else is told in the engine's log, and not waited for any longer.
+async fn until_published(engine: &Engine, name: &str) {
+    let described = engine.describe(name).await.ok();
+    let socket = described.and_then(|plugin| plugin.socket).map(PathBuf::from);
+    let there = async {
+        while socket.as_deref().is_some_and(|socket| !socket.exists()) {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let _ = tokio::time::timeout(PUBLISHED, there).await;
 }
 
 /// Seconds; 0 is as long as configured.

@@ -2,7 +2,7 @@
 //! in the end is whole.
 
 use super::lab::Lab;
-use crate::fixture::is_root;
+use crate::fixture::{PATIENCE, eventually, is_root};
 use crate::plugins::image::probe;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +85,8 @@ fn a_storm_of_clients_and_kills_ends_consistent() {
             lab.ok(&["enable", name]);
         }
         lab.runs(name);
+        // One that went on running is published a moment after the engine's start.
+        eventually("it is published", PATIENCE, || lab.published(name).exists());
         lab.call(name, "List", &serde_json::json!({}));
         lab.ok(&["rm", "-f", name]);
     }
