@@ -30,6 +30,7 @@ pub mod record;
 pub mod root;
 pub mod sandbox;
 pub mod secret;
+pub mod shutdown;
 pub mod watch;
 
 use error::Result;
@@ -116,6 +117,10 @@ pub trait Mounts: Send + Sync {
 
     /// Thaws the file system mounted at `target` if a process that was killed left it frozen.
     fn thaw(&self, target: &Path) -> Result<Outcome>;
+
+    /// Makes every read and write of the file system mounted at `target` fail from now on, for
+    /// everybody, and writes nothing itself: see [`shutdown::shut_down`].
+    fn shut_down(&self, target: &Path) -> Result<()>;
 
     /// The bytes the file system mounted at `target` has in all, and has free for users (statvfs).
     fn usage(&self, target: &Path) -> Result<Usage>;

@@ -34,12 +34,14 @@ pub struct Subject {
     open: Arc<Open>,
     host: Arc<dyn Fn() -> Machine + Send + Sync>,
     fstype: Fstype,
+    smallest: Option<Size>,
 }
 
 impl Subject {
     /// The driver that `spec` describes, each case on a machine of its own from `host`.
     pub fn new(spec: &'static Spec, host: impl Fn() -> Machine + Send + Sync + 'static) -> Self {
-        Self { spec, open: Arc::new(spec.open), host: Arc::new(host), fstype: Fstype::Ext4 }
+        let (open, host) = (Arc::new(spec.open), Arc::new(host));
+        Self { spec, open, host, fstype: Fstype::Ext4, smallest: None }
     }
 
     /// Opened in another way than the description says.
@@ -55,6 +57,12 @@ impl Subject {
     #[must_use]
     pub fn with(self, fstype: Fstype) -> Self {
         Self { fstype, ..self }
+    }
+
+    /// Its volumes are never smaller than this, and a multiple of it.
+    #[must_use]
+    pub fn sized(self, smallest: Size) -> Self {
+        Self { smallest: Some(smallest), ..self }
     }
 }
 
@@ -170,7 +178,8 @@ impl Site {
 
     /// A size that is enough for the file system.
     fn small(&self) -> Size {
-        Size((2 * self.subject.fstype.minimum_size()).max(16 << 20))
+        let enough = Size((2 * self.subject.fstype.minimum_size()).max(16 << 20));
+        self.subject.smallest.unwrap_or(enough)
     }
 
     async fn create(&self, driver: &Arc<dyn Driver>, name: &str) -> Volume {

@@ -183,6 +183,10 @@ impl Mounts for Crashing {
         self.act("thaw", |host| host.thaw(target))
     }
 
+    fn shut_down(&self, target: &Path) -> Result<()> {
+        self.act("shut_down", |host| host.shut_down(target))
+    }
+
     fn usage(&self, target: &Path) -> Result<Usage> {
         self.host.usage(target)
     }

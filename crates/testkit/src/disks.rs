@@ -37,6 +37,7 @@ pub const SPEC: Spec = Spec {
     ],
     own_options: &[],
     defaults: &[("size", "1GiB"), ("fsType", "ext4")],
+    actions: &[],
     container: None,
     open,
 };
@@ -239,6 +240,7 @@ fn own_filesystem(original: &Original, request: &Create) -> Filesystem {
         },
         fresh: false,
         covers: copied.and_then(|filesystem| filesystem.covers),
+        unrecorded: false,
     }
 }
 
@@ -351,12 +353,8 @@ impl Driver for Disks {
         Ok(if size == have { Outcome::AlreadyDone(volume) } else { Outcome::Done(volume) })
     }
 
-    async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
-        let mut state = self.state();
-        if let Some(filesystem) = &mut state.disk(id)?.volume.filesystem {
-            filesystem.covers = Some(size);
-            filesystem.inherited = None;
-        }
+    async fn record_filesystem(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
+        self.state().disk(id)?.volume.filesystem = Some(now.clone());
         Ok(())
     }
 

@@ -4,10 +4,10 @@
 use async_trait::async_trait;
 use error::Result;
 use std::sync::Arc;
-use volume::driver::{Attach, Listed, Page};
+use volume::driver::{ActionRequest, Attach, Listed, Lost, Page, Report, Told};
 use volume::{
-    Capabilities, Create, Driver, NodeId, Outcome, Size, Snapshot, SnapshotName, Source, Spec,
-    Volume, VolumeId, VolumeName,
+    Capabilities, Create, Driver, Filesystem, NodeId, Outcome, Size, Snapshot, SnapshotName,
+    Source, Spec, Volume, VolumeId, VolumeName,
 };
 
 /// What is done around each call of a driver, by the name of the method.
@@ -90,8 +90,8 @@ impl<H: Hook> Driver for Hooked<H> {
         self.call("expand", self.driver.expand(id, size)).await
     }
 
-    async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
-        self.call("record_filesystem", self.driver.record_filesystem(id, size)).await
+    async fn record_filesystem(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
+        self.call("record_filesystem", self.driver.record_filesystem(id, now)).await
     }
 
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
@@ -104,5 +104,21 @@ impl<H: Hook> Driver for Hooked<H> {
 
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
         self.call("list_snapshots", self.driver.list_snapshots(page)).await
+    }
+
+    async fn relocate(&self, volume: &Volume) -> Result<Option<Volume>> {
+        self.call("relocate", self.driver.relocate(volume)).await
+    }
+
+    async fn attached(&self) -> Result<Vec<Volume>> {
+        self.call("attached", self.driver.attached()).await
+    }
+
+    async fn renew(&self, held: &[VolumeId]) -> Result<Vec<Lost>> {
+        self.call("renew", self.driver.renew(held)).await
+    }
+
+    async fn act(&self, request: &ActionRequest, told: &Told) -> Result<Report> {
+        self.call("act", self.driver.act(request, told)).await
     }
 }

@@ -75,6 +75,10 @@ impl Mounts for Images {
         self.fake.thaw(target)
     }
 
+    fn shut_down(&self, target: &Path) -> Result<()> {
+        self.fake.shut_down(target)
+    }
+
     fn usage(&self, target: &Path) -> Result<Usage> {
         self.fake.usage(target)
     }

@@ -4,7 +4,7 @@
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
 use crate::options::{COMMON, OptionSpec};
 use crate::size::Size;
-use crate::volume::{Create, Snapshot, Volume};
+use crate::volume::{Create, Filesystem, Snapshot, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
 use host::{Fstype, Outcome};
@@ -29,10 +29,71 @@ pub struct Spec {
     pub own_options: &'static [OptionSpec],
     /// Volume parameters when neither the user nor the configuration says anything.
     pub defaults: &'static [(&'static str, &'static str)],
+    /// What it can do besides, for people.
+    pub actions: &'static [Action],
     /// What it needs of the machine as a managed plugin; `None` when it makes no sense as one.
     pub container: Option<Container>,
     /// Opens it.
     pub open: fn(&Opening) -> Result<Arc<dyn Driver>>,
+}
+
+/// Something that only this driver can do, for people: `mobula <driver> <action>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Action {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub help: &'static str,
+    /// What it is about.
+    pub subject: Subject,
+    /// What can be said besides.
+    pub options: &'static [OptionSpec],
+}
+
+/// What an [`Action`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The service as a whole.
+    Service,
+    /// One volume, named first. Nothing else happens to it meanwhile.
+    Volume,
+    /// One snapshot, named first.
+    Snapshot,
+}
+
+/// An action that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionRequest {
+    /// The action's name.
+    pub action: String,
+    /// The volume or snapshot that it is about, as its subject says.
+    pub subject: Option<String>,
+    /// Its options, checked against its description.
+    pub options: std::collections::BTreeMap<String, String>,
+}
+
+/// Who hears of an action's progress, in words.
+pub type Told = dyn Fn(&str) + Send + Sync;
+
+/// What an action answers: a table, and what else there is to say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Report {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Rows, each as long as `columns`.
+    pub rows: Vec<Vec<String>>,
+    /// Sentences below the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A volume that this machine must not write to any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Which.
+    pub id: VolumeId,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// What a driver needs of the machine when it runs in a container of its own, as a managed plugin.
@@ -229,10 +290,9 @@ pub trait Driver: Send + Sync {
         Err(self.lacks("expand volumes"))
     }
 
-    /// Keeps with the volume that its file system now has the UUID that it shall have and covers
-    /// `size` bytes of the device. Only called for volumes that have a file system.
-    async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
-        let _ = (id, size);
+    /// Keeps with the volume what its file system is now. Only called for volumes that have one.
+    async fn record_filesystem(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
+        let _ = (id, now);
         Err(self.lacks("keep file systems on devices"))
     }
 
@@ -253,6 +313,32 @@ pub trait Driver: Send + Sync {
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
         let _ = page;
         Err(self.lacks("take snapshots"))
+    }
+
+    /// The volume to attach here instead of `volume`, where it is told to move volumes that this
+    /// machine cannot reach; `None`: this one.
+    async fn relocate(&self, volume: &Volume) -> Result<Option<Volume>> {
+        let _ = volume;
+        Ok(None)
+    }
+
+    /// The volumes that the back end has attached to this machine for this program, but for those
+    /// that shall stay attached. Asked once some time after a start: what a reboot left is detached.
+    async fn attached(&self) -> Result<Vec<Volume>> {
+        Ok(Vec::new())
+    }
+
+    /// Keeps up this machine's claim on the volumes `held`; called every few seconds while there
+    /// are any. Answers those that must not be written to any more, as somebody else may have them.
+    async fn renew(&self, held: &[VolumeId]) -> Result<Vec<Lost>> {
+        let _ = held;
+        Ok(Vec::new())
+    }
+
+    /// Does one of the [`Spec`]'s actions; `told` hears of its progress.
+    async fn act(&self, request: &ActionRequest, told: &Told) -> Result<Report> {
+        let _ = told;
+        Err(self.lacks(&request.action))
     }
 
     /// The error of a method that this driver does not have.

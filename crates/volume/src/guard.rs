@@ -1,11 +1,13 @@
 //! The one wrapper around every driver: a deadline for each call, the context of each error,
 //! metrics, a trace, and the per-volume lock. A driver behind it stays bare.
 
-use crate::driver::{Attach, Capabilities, Driver, Listed, Page, Source, Spec};
+use crate::driver::{
+    ActionRequest, Attach, Capabilities, Driver, Listed, Lost, Page, Report, Source, Spec, Told,
+};
 use crate::metrics::Metrics;
 use crate::name::{NodeId, ServiceName, SnapshotName, VolumeId, VolumeName};
 use crate::size::Size;
-use crate::volume::{Create, Snapshot, Volume};
+use crate::volume::{Create, Filesystem, Snapshot, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
 use host::Outcome;
@@ -127,8 +129,8 @@ impl Driver for Guard {
         self.call("expand", id, CHANGE, self.driver.expand(id, size)).await
     }
 
-    async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
-        let work = self.driver.record_filesystem(id, size);
+    async fn record_filesystem(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
+        let work = self.driver.record_filesystem(id, now);
         self.call("record_filesystem", id, CHANGE, work).await
     }
 
@@ -142,6 +144,23 @@ impl Driver for Guard {
 
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
         self.call("list_snapshots", &"all", LOOK, self.driver.list_snapshots(page)).await
+    }
+
+    async fn relocate(&self, volume: &Volume) -> Result<Option<Volume>> {
+        self.call("relocate", &volume.id, CHANGE, self.driver.relocate(volume)).await
+    }
+
+    async fn attached(&self) -> Result<Vec<Volume>> {
+        self.call("attached", &"all volumes", LOOK, self.driver.attached()).await
+    }
+
+    async fn renew(&self, held: &[VolumeId]) -> Result<Vec<Lost>> {
+        self.call("renew", &"volumes in use", CHANGE, self.driver.renew(held)).await
+    }
+
+    async fn act(&self, request: &ActionRequest, told: &Told) -> Result<Report> {
+        let about = request.subject.as_deref().unwrap_or("the service");
+        self.call("act", &about, CHANGE, self.driver.act(request, told)).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lock the volume, observe, plan, run the steps, record: every operation of every front end goes
 //! through here. Front ends decode and map answers; this decides.
 
+mod acting;
 mod copying;
 mod mounting;
 mod recovery;

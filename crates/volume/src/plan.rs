@@ -108,7 +108,11 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
         return Ok(vec![Step::Mount(request(wanted, &observed.source, false))]);
     };
     let filesystem = wanted.volume.filesystem.as_ref().ok_or_else(|| {
-        Error::internal(format!("volume {} is a device without a file system", wanted.volume.name))
+        Error::failed_precondition(format!(
+            "volume {0} is a bare device that several machines may have at once, and no file system \
+             of ours bears that; attach it (`mobula volume attach {0}`) and use the device",
+            wanted.volume.name
+        ))
     })?;
     let mut before = prepare(wanted.volume, path, filesystem, content)?;
     let fresh = before.iter().any(|step| matches!(step, Step::Format(_)));
@@ -122,6 +126,7 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
         && filesystem.ensure_grows_to(*size).is_ok();
     let changed = grow
         || filesystem.covers.is_none()
+        || filesystem.unrecorded
         || (filesystem.fresh && !wanted.volume.parameters.is_read_only())
         || before.iter().any(|step| matches!(step, Step::SetUuid(..)));
     if grow && offline {
@@ -137,6 +142,28 @@ pub fn mount(wanted: &Wanted<'_>, observed: &Observed) -> Result<Vec<Step>> {
         before.push(Step::Record(*size));
     }
     Ok(before)
+}
+
+/// The volume with the file system that its device shows, if nobody has recorded one yet. A copy gets
+/// a UUID of its own, since its original may be mounted beside it.
+#[must_use]
+pub fn adopted(volume: &Volume, source: &Resolved) -> Volume {
+    let unrecorded = volume.filesystem.as_ref().filter(|filesystem| filesystem.unrecorded);
+    let (Some(filesystem), Resolved::Device { size, content: Content::Filesystem(found), .. }) =
+        (unrecorded, source)
+    else {
+        return volume.clone();
+    };
+    let is_copy = volume.origin.is_some() && found.uuid != filesystem.uuid;
+    let filesystem = Filesystem {
+        fstype: found.fstype,
+        uuid: if is_copy { filesystem.uuid } else { found.uuid },
+        inherited: is_copy.then_some(found.uuid),
+        fresh: false,
+        covers: Some(Size(found.bytes).min(*size)),
+        unrecorded: true,
+    };
+    Volume { filesystem: Some(filesystem), ..volume.clone() }
 }
 
 /// What makes the device hold the volume's file system. Every refusal to touch data is here.
@@ -281,7 +308,14 @@ mod tests {
             name: VolumeName::parse("a").unwrap(),
             size: Some(Size::mib(64)),
             created: Timestamp::UNIX_EPOCH,
-            filesystem: Some(Filesystem { fstype, uuid: UUID, inherited, fresh: false, covers }),
+            filesystem: Some(Filesystem {
+                fstype,
+                uuid: UUID,
+                inherited,
+                fresh: false,
+                covers,
+                unrecorded: false,
+            }),
             parameters: Parameters::default(),
             labels: BTreeMap::new(),
             origin: None,
@@ -366,6 +400,34 @@ mod tests {
         let volume = volume(Fstype::Xfs, Some(Size::mib(64)), Some(COPIED));
         let steps = plan(&volume, &device(holding(Fstype::Xfs, UUID, false), Size::mib(64)));
         assert_eq!(names(&steps.unwrap()), ["mount"]);
+    }
+
+    #[test]
+    fn what_another_program_made_becomes_the_volumes_and_is_recorded() {
+        let mut volume = volume(Fstype::Ext4, None, None);
+        volume.filesystem.as_mut().unwrap().unrecorded = true;
+        let observed = device(holding(Fstype::Xfs, OTHER, false), Size::mib(64));
+        let found = adopted(&volume, &observed.source);
+        let filesystem = found.filesystem.clone().unwrap();
+        assert_eq!((filesystem.fstype, filesystem.uuid), (Fstype::Xfs, OTHER));
+        assert_eq!(names(&plan(&found, &observed).unwrap()), ["mount", "record"]);
+        // A copy of it would be its twin.
+        volume.origin = Some(crate::volume::Origin::Volume(VolumeName::parse("b").unwrap()));
+        let found = adopted(&volume, &observed.source);
+        assert_eq!(found.filesystem.clone().unwrap().uuid, UUID);
+        assert_eq!(names(&plan(&found, &observed).unwrap()), ["uuid", "mount", "record"]);
+    }
+
+    #[test]
+    fn what_nobody_recorded_is_formatted_only_if_it_is_blank() {
+        let mut volume = volume(Fstype::Ext4, None, None);
+        volume.filesystem.as_mut().unwrap().unrecorded = true;
+        let planned = |content| {
+            let observed = device(content, Size::mib(64));
+            plan(&adopted(&volume, &observed.source), &observed)
+        };
+        assert_eq!(names(&planned(Content::Blank).unwrap()), ["format", "mount", "record"]);
+        assert!(planned(Content::Foreign("crypto_LUKS".to_owned())).is_err());
     }
 
     #[test]

@@ -54,9 +54,20 @@ pub struct Filesystem {
     /// The device size that the file system was last made or grown for; `None`: not made yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covers: Option<Size>,
+    /// Nobody recorded what is on the device: it was made by another program. The file system that
+    /// it shows at the first mount is the volume's; only a blank device gets the one above.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unrecorded: bool,
 }
 
 impl Filesystem {
+    /// What is to be recorded once it is mounted and covers `size` bytes of the device.
+    #[must_use]
+    pub fn covering(&self, size: Size) -> Self {
+        let covers = Some(size);
+        Self { inherited: None, fresh: false, unrecorded: false, covers, ..self.clone() }
+    }
+
     /// Whether it can be grown to `size`; otherwise `OutOfRange` says to which size it can.
     pub fn ensure_grows_to(&self, size: Size) -> Result<()> {
         let (fstype, smallest) = (self.fstype, Size(self.fstype.smallest_growth()));

@@ -126,6 +126,11 @@ impl Mounts for Fake {
         })
     }
 
+    fn shut_down(&self, target: &Path) -> Result<()> {
+        drop(self.act("shut_down", &target.display().to_string())?);
+        Ok(())
+    }
+
     fn usage(&self, target: &Path) -> Result<Usage> {
         let mut world = self.look("usage")?;
         let source = world.at(target).map(|mount| mount.source.clone()).ok_or_else(|| {

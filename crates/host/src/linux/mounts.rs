@@ -86,6 +86,10 @@ impl Mounts for Linux {
         }
     }
 
+    fn shut_down(&self, target: &Path) -> Result<()> {
+        crate::shutdown::shut_down(target)
+    }
+
     fn usage(&self, target: &Path) -> Result<Usage> {
         let doing = || format!("read the free space of {}", target.display());
         let space = rustix::fs::statvfs(target).doing(doing)?;

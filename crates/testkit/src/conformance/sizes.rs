@@ -63,10 +63,14 @@ async fn an_expanded_device_leaves_its_file_system_to_be_grown(site: Site) {
     let driver = site.open();
     let request = site.asking("a", &Parameters::default());
     let volume = done(driver.create(&request).await);
-    driver.record_filesystem(&volume.id, site.small()).await.expect("it is recorded");
+    let filesystem = volume.filesystem.clone().expect("it has one");
+    let record = async |size| {
+        driver.record_filesystem(&volume.id, &filesystem.covering(size)).await.expect("recorded");
+    };
+    record(site.small()).await;
     let expanded = done(driver.expand(&volume.id, twice(&site)).await);
     let covers = |volume: volume::Volume| volume.filesystem.expect("it has one").covers;
     assert_eq!(covers(expanded), Some(site.small()));
-    driver.record_filesystem(&volume.id, twice(&site)).await.expect("it is recorded");
+    record(twice(&site)).await;
     assert_eq!(covers(driver.get(&volume.id).await.expect("it is there")), Some(twice(&site)));
 }

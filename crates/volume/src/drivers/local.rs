@@ -34,6 +34,7 @@ copied directory is a copied volume.",
     common_options: &["mountOptions", "uid", "gid", "mode", "subPath", "readOnly"],
     own_options: &[],
     defaults: &[],
+    actions: &[],
     container: Some(Container {
         devices: None,
         network: None,

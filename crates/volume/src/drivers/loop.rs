@@ -59,6 +59,7 @@ copied directory is a copied volume: it gets a file system UUID of its own befor
     ],
     own_options: &[],
     defaults: &[("size", "10GiB"), ("fsType", "ext4")],
+    actions: &[],
     container: Some(Container {
         devices: Some("a loop device is made for each volume in use"),
         network: None,
@@ -122,6 +123,7 @@ fn adopted_filesystem(image: &Path, size: Size, copied: bool) -> Result<Filesyst
             fresh: false,
             // It may not have been grown to its image yet.
             covers: Some(size.min(Size(found.bytes))),
+            unrecorded: false,
         }),
         Content::Blank => Err(Error::failed_precondition(format!(
             "{} has no record and no file system; remove its directory",
@@ -255,7 +257,8 @@ impl Inner {
             }
         }
         let fresh = fstype == Fstype::Ext4;
-        let filesystem = Filesystem { fstype, uuid, inherited, fresh, covers: Some(size) };
+        let filesystem =
+            Filesystem { fstype, uuid, inherited, fresh, covers: Some(size), unrecorded: false };
         let parameters = request.parameters.clone();
         Ok(Blueprint { size, parameters, filesystem, details: BTreeMap::new() })
     }
@@ -384,13 +387,9 @@ impl Inner {
         Ok(Outcome::Done(volume))
     }
 
-    fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
+    fn record_filesystem(&self, id: &VolumeId, now: Filesystem) -> Result<()> {
         let mut volume = self.volume(id)?;
-        if let Some(filesystem) = &mut volume.filesystem {
-            filesystem.covers = Some(size);
-            filesystem.inherited = None;
-            filesystem.fresh = false;
-        }
+        volume.filesystem = Some(now);
         self.volumes.update(id.as_str(), StoredVolume(volume)).map(drop)
     }
 
@@ -533,9 +532,9 @@ impl Driver for Loop {
         blocking(move || inner.expand(&id, size)).await
     }
 
-    async fn record_filesystem(&self, id: &VolumeId, size: Size) -> Result<()> {
-        let (inner, id) = (self.0.get()?, id.clone());
-        blocking(move || inner.record_filesystem(&id, size)).await
+    async fn record_filesystem(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
+        let (inner, id, now) = (self.0.get()?, id.clone(), now.clone());
+        blocking(move || inner.record_filesystem(&id, now)).await
     }
 
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {

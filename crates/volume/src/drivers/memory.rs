@@ -25,6 +25,7 @@ It is also the smallest complete driver, and so the template of `cargo xtask new
     common_options: &["size", "mountOptions", "uid", "gid", "mode", "subPath", "readOnly"],
     own_options: &[],
     defaults: &[("size", "64MiB")],
+    actions: &[],
     container: None,
     open,
 };

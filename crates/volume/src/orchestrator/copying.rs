@@ -79,7 +79,9 @@ impl Orchestrator {
             });
             let covers = Size(grown.await?);
             failpoint::hit("expand.grown");
-            self.driver.record_filesystem(&volume.id, covers).await?;
+            if let Some(filesystem) = &volume.filesystem {
+                self.driver.record_filesystem(&volume.id, &filesystem.covering(covers)).await?;
+            }
             volume = self.driver.get(&volume.id).await?;
             in_effect = true;
         }

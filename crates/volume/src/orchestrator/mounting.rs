@@ -62,7 +62,7 @@ impl Orchestrator {
             }
             return Ok(target);
         }
-        let volume = self.require(name).await?;
+        let volume = self.require_here(name).await?;
         let entry = entry.map_or_else(|| self.new_entry(&volume), |entry| Entry::clone(&entry));
         let consumer = || {
             consumer.lapse_unless(is_wanted());
@@ -70,6 +70,12 @@ impl Orchestrator {
         };
         self.mount_anew(&volume, entry, Some(consumer)).await?;
         Ok(target)
+    }
+
+    /// The volume, moved to where this machine reaches it if its driver is told to do that.
+    async fn require_here(&self, name: &VolumeName) -> Result<Volume> {
+        let volume = self.require(name).await?;
+        Ok(self.driver.relocate(&volume).await?.unwrap_or(volume))
     }
 
     pub(super) fn new_entry(&self, volume: &Volume) -> Entry {
@@ -150,22 +156,25 @@ impl Orchestrator {
         let (host, target) = (Arc::clone(&self.host), self.target(&volume.name));
         let wanted = volume.clone();
         let root = self.mounts.parent().unwrap_or(&self.mounts).to_owned();
-        let (up, covers) = blocking(move || {
+        let (up, filesystem) = blocking(move || {
             // Where mounts do not propagate, a container would get a bare directory.
             if host.at(&root)?.is_none_or(|mount| mount.shared.is_none()) {
                 host.ensure_shared(&root)?;
             }
             let observed = observe(&*host, &wanted, source, &target)?;
+            let wanted = plan::adopted(&wanted, &observed.source);
             let mounted = observed.mounted.clone();
             let mounted = mounted.map(|mount| by_path(&*host, &observed.source, mount));
             let seen = Observed { mounted: mounted.transpose()?, ..observed.clone() };
             let steps = plan::mount(&Wanted { volume: &wanted, target: &target }, &seen)?;
-            run_all(&*host, observed, &target, steps)
+            let (up, covers) = run_all(&*host, observed, &target, steps)?;
+            let filesystem = wanted.filesystem.zip(covers);
+            Ok((up, filesystem.map(|(filesystem, covers)| filesystem.covering(covers))))
         })
         .await?;
-        if let Some(covers) = covers {
+        if let Some(filesystem) = filesystem {
             failpoint::hit("mount.step");
-            self.driver.record_filesystem(&volume.id, covers).await?;
+            self.driver.record_filesystem(&volume.id, &filesystem).await?;
         }
         Ok(up)
     }
@@ -205,7 +214,7 @@ impl Orchestrator {
     /// answers its device; `None` where the driver has nothing to attach.
     pub async fn attach(&self, name: &VolumeName) -> Result<Outcome<Option<PathBuf>>> {
         let _lock = self.driver.lock(name.as_str()).await;
-        let volume = self.require(name).await?;
+        let volume = self.require_here(name).await?;
         let existing = self.ledger.find(name);
         let mut entry =
             existing.clone().map_or_else(|| self.new_entry(&volume), |entry| Entry::clone(&entry));
@@ -348,6 +357,7 @@ impl Orchestrator {
         let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
         blocking(move || {
             let observed = observe(&*host, &volume, source, &target)?;
+            let volume = plan::adopted(&volume, &observed.source);
             let mount = by_path(&*host, &observed.source, mount)?;
             Ok(plan::is_volume(&volume, &observed.source, &mount))
         })

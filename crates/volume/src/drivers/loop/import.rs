@@ -54,6 +54,7 @@ impl Inner {
                 inherited: Some(found.uuid),
                 fresh: false,
                 covers: Some(size.min(Size(found.bytes))),
+                unrecorded: false,
             }),
             parameters,
             labels: request.labels.clone(),
