@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const CLIENTS: u64 = 8;
-const PLUGINS: [&str; 3] = ["a", "b", "c"];
+/// None of them could be the beginning of an ID.
+const PLUGINS: [&str; 3] = ["red", "green", "yellow"];
 const KILLS: usize = 6;
 
 /// xorshift64*: reproducible from its seed.
