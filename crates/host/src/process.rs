@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A process, told apart from a later one with the same PID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -144,6 +145,14 @@ pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // A refusal leaves the limit as it is, which is no reason not to go on.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// How long this machine has been up, times asleep included (CLOCK_BOOTTIME). No wall clock moves it.
+#[must_use]
+pub fn uptime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The ID of this boot (proc_sys_kernel(5), `random/boot_id`).

@@ -4,6 +4,7 @@
 //! It knows no front-end protocol: Docker's, CSI's and the CLI's words stay in crate `mobula`.
 
 pub mod claim;
+pub mod cloud;
 pub mod driver;
 pub mod drivers;
 pub mod guard;

@@ -1,5 +1,6 @@
 //! The drivers, two lines each: a module and an entry in the list.
 
+pub mod ebs;
 pub mod local;
 pub mod r#loop;
 pub mod memory;
@@ -9,7 +10,7 @@ use crate::options::nearest;
 use error::{Error, Result};
 
 /// Every driver of this program.
-pub const ALL: [&Spec; 3] = [&local::SPEC, &r#loop::SPEC, &memory::SPEC];
+pub const ALL: [&Spec; 4] = [&ebs::SPEC, &local::SPEC, &r#loop::SPEC, &memory::SPEC];
 
 /// The driver of this name; none → `NotFound` with a suggestion.
 pub fn get(name: &str) -> Result<&'static Spec> {

@@ -1,0 +1,331 @@
+//! One call of a Query API: signed, sent, repeated as far as that is harmless, and its answer read.
+
+use super::backoff::Backoff;
+use super::credentials::Keys;
+use super::fault::Fault;
+use super::form::Form;
+use super::identity::{self, Identity};
+use super::limiter::Limiter;
+use super::partition;
+use super::settings::Settings;
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use error::{Error, Kind, Result};
+use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::OnceCell;
+
+/// How long one attempt may take, with its body.
+const ATTEMPT: Duration = Duration::from_secs(20);
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a call that only looks may take with all its attempts; less than a lookup's deadline.
+const LOOK: Duration = Duration::from_secs(45);
+/// How long a call that changes something may take with all its attempts.
+const CHANGE: Duration = Duration::from_secs(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Attempts that fail otherwise than by throttling; those are bounded by time alone.
+const ATTEMPTS: u32 = 8;
+/// The longest answer that is read, in bytes; a page of 1,000 volumes is some 2 MiB.
+const LONGEST: usize = 64 << 20;
+/// A clock that is off by more is corrected for; AWS takes five minutes.
+const SKEW: i64 = 120;
+const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
+
+/// How many calls were made, by action.
+pub type Calls = BTreeMap<&'static str, u64>;
+
+/// What may be done about a call whose answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It only looks: make it again.
+    Look,
+    /// Making it twice is as good as once: make it again.
+    Harmless,
+    /// Made twice it would do twice: only its caller can find out.
+    Never,
+}
+
+/// A client of the account.
+pub struct Client {
+    settings: Settings,
+    keys: Keys,
+    identity: OnceCell<Identity>,
+    http: OnceCell<reqwest::Client>,
+    limiter: Limiter,
+    /// Seconds that AWS's clock was ahead of this machine's at its last answer.
+    ahead: AtomicI64,
+    /// The part of it that signatures are corrected for: none as long as AWS takes them.
+    corrected: AtomicI64,
+    calls: Mutex<Calls>,
+}
+
+/// Why an attempt failed.
+enum Failure {
+    /// AWS refused it.
+    Refused(Fault),
+    /// It never got there: nothing was done.
+    Unsent(reqwest::Error),
+    /// It was sent, and the answer is lost.
+    Lost(String),
+}
+
+impl Client {
+    /// A client; nothing is contacted yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            keys: Keys::new(settings.clone()),
+            settings,
+            identity: OnceCell::new(),
+            http: OnceCell::new(),
+            limiter: Limiter::default(),
+            ahead: AtomicI64::new(0),
+            corrected: AtomicI64::new(0),
+            calls: Mutex::default(),
+        }
+    }
+
+    /// Who this machine is.
+    pub async fn identity(&self) -> Result<&Identity> {
+        self.identity.get_or_try_init(|| identity::ask(&self.settings)).await
+    }
+
+    /// The region in which calls are made.
+    pub async fn region(&self) -> Result<String> {
+        match &self.settings.region {
+            Some(region) => Ok(region.clone()),
+            None => Ok(self.identity().await?.region.clone()),
+        }
+    }
+
+    /// The directory of links to this machine's disks, where a simulator tells it.
+    pub async fn simulated_devices(&self) -> Option<String> {
+        identity::devices(&self.settings).await
+    }
+
+    /// The time by AWS's clock, whatever this machine's says.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed));
+        Timestamp::now().saturating_add(ahead).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How many calls were made so far, attempts that failed included.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same account in another region.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        Self::new(Settings { region: Some(region.to_owned()), ..self.settings.clone() })
+    }
+
+    /// Calls `action` of EC2 and reads its answer.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        form: &Form,
+        repeat: Repeat,
+    ) -> Result<T> {
+        let body = form.encode(action, "2016-11-15");
+        // On the heap: the futures of callers are deep enough.
+        let text = Box::pin(self.text(action, &body, repeat)).await?;
+        quick_xml::de::from_str(&text).map_err(|failure| {
+            Error::unavailable(format!("the answer of AWS to {action} cannot be read"))
+                .because(failure)
+        })
+    }
+
+    async fn text(&self, action: &'static str, body: &str, repeat: Repeat) -> Result<String> {
+        let within = if repeat == Repeat::Look { LOOK } else { CHANGE };
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, within);
+        let (mut attempts, mut renewed) = (0, false);
+        loop {
+            self.limiter.turn(action).await;
+            let failure = match self.attempt(action, body).await? {
+                Ok(text) => {
+                    self.limiter.taken(action);
+                    return Ok(text);
+                }
+                Err(failure) => failure,
+            };
+            let again = match &failure {
+                Failure::Refused(fault) if fault.is_throttling() => {
+                    self.limiter.complained(action);
+                    true
+                }
+                Failure::Refused(fault) if fault.is_stale() && !renewed => {
+                    renewed = true;
+                    self.renew().await;
+                    continue;
+                }
+                Failure::Refused(fault) => {
+                    attempts += 1;
+                    // It may have been done all the same.
+                    fault.is_transient() && repeat != Repeat::Never && attempts < ATTEMPTS
+                }
+                Failure::Unsent(_) => {
+                    attempts += 1;
+                    attempts < ATTEMPTS
+                }
+                Failure::Lost(_) => {
+                    attempts += 1;
+                    repeat != Repeat::Never && attempts < ATTEMPTS
+                }
+            };
+            if !again || !backoff.pause().await {
+                return Err(failure.error(action));
+            }
+        }
+    }
+
+    /// AWS does not take the keys, or not the time: fetches both anew.
+    async fn renew(&self) {
+        self.keys.forget().await;
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let ahead = if ahead.abs() < SKEW { 0 } else { ahead };
+        if self.corrected.swap(ahead, Ordering::Relaxed) != ahead {
+            tracing::warn!(seconds = -ahead, "this machine's clock is ahead of AWS's by so much");
+        }
+    }
+
+    /// One attempt. The outer error is one that no further attempt would mend.
+    async fn attempt(&self, action: &'static str, body: &str) -> Result<Result<String, Failure>> {
+        let region = self.region().await?;
+        let keys = self.keys.get(&region).await?;
+        let endpoint = match &self.settings.endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+            None => partition::endpoint("ec2", &region, self.settings.fips),
+        };
+        let url = format!("{endpoint}/");
+        let headers = self.signed(&url, &keys, &region, body)?;
+        let http = self.http.get_or_try_init(async || client()).await?;
+        *self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(action).or_default() += 1;
+        let mut request = http.post(&url).body(body.to_owned());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        Ok(self.send(request).await)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<String, Failure> {
+        let response = request.send().await.map_err(|failure| match failure.is_connect() {
+            true => Failure::Unsent(failure),
+            false => Failure::Lost(reason(&failure)),
+        })?;
+        let date = response.headers().get("date").and_then(|date| date.to_str().ok());
+        if let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+            let ahead = date.timestamp().duration_since(Timestamp::now()).as_secs();
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
+        read(response).await
+    }
+
+    fn signed(
+        &self,
+        url: &str,
+        keys: &Credentials,
+        region: &str,
+        body: &str,
+    ) -> Result<Vec<(String, String)>> {
+        let fail = |failure: Box<dyn std::error::Error + Send + Sync>| {
+            Error::internal("a call of AWS cannot be signed").because(failure)
+        };
+        let identity = keys.clone().into();
+        let ahead = self.corrected.load(Ordering::Relaxed);
+        let now = SystemTime::now();
+        let shift = Duration::from_secs(ahead.unsigned_abs());
+        let time = if ahead < 0 { now - shift } else { now + shift };
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name("ec2")
+            .time(time)
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|failure| fail(failure.into()))?;
+        let headers = [("content-type", CONTENT_TYPE)];
+        let request = SignableRequest::new(
+            "POST",
+            url,
+            headers.into_iter(),
+            SignableBody::Bytes(body.as_bytes()),
+        )
+        .map_err(|failure| fail(failure.into()))?;
+        let (signed, _) =
+            sign(request, &parameters.into()).map_err(|failure| fail(failure.into()))?.into_parts();
+        let all = signed.headers().chain(headers);
+        Ok(all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<String, Failure> {
+    let status = response.status();
+    let mut bytes = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if bytes.len() + chunk.len() <= LONGEST => bytes.extend(chunk),
+            Ok(Some(_)) => return Err(Failure::Lost(format!("it has more than {LONGEST} bytes"))),
+            Ok(None) => break,
+            Err(failure) => return Err(Failure::Lost(reason(&failure))),
+        }
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if status.is_success() {
+        return Ok(text);
+    }
+    Err(Failure::Refused(Fault::parse(status.as_u16(), &text)))
+}
+
+/// The innermost reason.
+fn reason(failure: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = failure;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+impl Failure {
+    fn error(self, action: &str) -> Error {
+        match self {
+            Self::Refused(fault) => fault.error(action),
+            Self::Unsent(failure) => Error::unavailable(format!(
+                "AWS cannot be reached for {action} ({}); check the network, the proxy and the \
+                 service's region and endpoint",
+                reason(&failure)
+            )),
+            Self::Lost(why) => Error::new(
+                Kind::Unavailable,
+                format!("the answer of AWS to {action} was lost ({why}); it may have been done; try again"),
+            )
+            .with("lost", true),
+        }
+    }
+}
+
+/// Whether it is not known if the call was done.
+pub(super) fn is_lost(error: &Error) -> bool {
+    error.context().iter().any(|(key, _)| *key == "lost") || error.kind() == Kind::Unavailable
+}
+
+fn client() -> Result<reqwest::Client> {
+    // The second time it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .timeout(ATTEMPT)
+        .pool_idle_timeout(Duration::from_secs(20))
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("mobula/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|failure| Error::internal("no HTTP client for AWS").because(failure))
+}

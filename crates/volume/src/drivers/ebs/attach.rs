@@ -1,0 +1,381 @@
+//! Attach and detach: AWS is asked, watched, and believed only when the volume is where it should be
+//! and nowhere else. The device itself is verified by its serial on the machine of the mount.
+
+use super::names::KEPT;
+use super::orphans::USED;
+use super::wait::patience;
+use super::{Ebs, locked};
+use crate::cloud::aws::{self, Attachment, BlockDevice, Instance};
+use crate::driver::{Attach, Source, blocking};
+use crate::name::VolumeId;
+use error::{Error, Kind, Result};
+use host::{Outcome, failpoint};
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An attachment that AWS has not completed by then is stuck, and is begun anew.
+const STUCK: Duration = Duration::from_secs(90);
+/// How often a stuck attachment is begun anew.
+const RENEWED: usize = 2;
+/// How many names of devices are tried when AWS does not take one.
+const NAMES: usize = 4;
+/// How long an instance may take to let go of a volume.
+const DETACHED: Duration = Duration::from_secs(120);
+/// How many volumes every instance can have: fewer are not counted.
+const FEW: usize = 8;
+/// How many an instance can have when AWS does not say: Nitro's shared limit, with its root.
+const USUAL: usize = 27;
+
+impl Ebs {
+    /// Makes the volume reachable from `attach.node`.
+    pub(super) async fn attach_volume(
+        &self,
+        id: &VolumeId,
+        attach: &Attach,
+    ) -> Result<Outcome<Source>> {
+        let node = attach.node.as_str();
+        let instance = self.ec2.find_instance(node).await?;
+        let place = instance.as_ref().and_then(|instance| place_of(instance, id.as_str()));
+        let attached = match place {
+            // The instance says so; the volume must say the same.
+            Some(place) if place.ebs.state == "attached" => {
+                let raw = self.get_raw(id).await?;
+                at(&raw, node).filter(|there| there.state == "attached").cloned()
+            }
+            _ => None,
+        };
+        let outcome = match attached {
+            Some(attachment) => Outcome::AlreadyDone(attachment),
+            None => Outcome::Done(Box::pin(self.attach_anew(id, node, instance)).await?),
+        };
+        failpoint::hit("ebs.attached");
+        if attach.keep {
+            self.keep(id.as_str(), node).await?;
+        }
+        self.claim(id, node, outcome.is_done()).await?;
+        let device = outcome.clone().into_inner().device;
+        let source = self.source(id.as_str(), &device).await;
+        Ok(outcome.map(|_| source))
+    }
+
+    /// Where the disk may be found on the machine.
+    async fn source(&self, id: &str, device: &str) -> Source {
+        let serial = id.replacen('-', "", 1);
+        let link = format!("nvme-Amazon_Elastic_Block_Store_{serial}");
+        let mut candidates = vec![self.links().await.join(link)];
+        if device.starts_with("/dev/") {
+            candidates.push(PathBuf::from(device));
+            // What is asked for as sdf may be there as xvdf (Xen).
+            candidates.extend(
+                device.strip_prefix("/dev/sd").map(|rest| format!("/dev/xvd{rest}").into()),
+            );
+        }
+        Source::Device { candidates, serial: Some(serial) }
+    }
+
+    /// The directory of links to disks.
+    async fn links(&self) -> &Path {
+        let find = async || match self.ec2.client().simulated_devices().await {
+            Some(directory) => PathBuf::from(directory),
+            None => self.settings.devices.clone(),
+        };
+        self.links.get_or_init(find).await
+    }
+
+    async fn attach_anew(
+        &self,
+        id: &VolumeId,
+        node: &str,
+        instance: Option<Instance>,
+    ) -> Result<Attachment> {
+        let mut instance = instance;
+        let mut renewed = 0;
+        for _ in 0..NAMES + RENEWED {
+            let here = match instance.take() {
+                Some(here) => here,
+                None => self.get_instance(id, node).await?,
+            };
+            self.ensure_room(&here).await?;
+            match self.ask_attach(id, &here).await? {
+                Asked::Accepted => {}
+                Asked::NameTaken => continue,
+            }
+            failpoint::hit("ebs.attaching");
+            match self.wait_attached(id, node).await? {
+                Some(attachment) => return Ok(attachment),
+                None if renewed < RENEWED => {
+                    renewed += 1;
+                    tracing::warn!(volume = %id, node, "stuck in attaching; begun anew");
+                    self.undo_attach(id.as_str(), node).await?;
+                }
+                None => break,
+            }
+        }
+        Err(Error::deadline_exceeded(format!(
+            "AWS does not complete the attachment of {id} to {node}; try again, and if that does not \
+             help, look at the volume in AWS's console"
+        )))
+    }
+
+    async fn get_instance(&self, id: &VolumeId, node: &str) -> Result<Instance> {
+        if let Some(found) = self.ec2.find_instance(node).await? {
+            return Ok(found);
+        }
+        // A missing volume is the better answer.
+        self.get_raw(id).await?;
+        Err(Error::not_found(format!("there is no instance {node} in the region")))
+    }
+
+    /// Asks AWS to attach; whoever has the volume is told in the error, or proved to be gone.
+    async fn ask_attach(&self, id: &VolumeId, here: &Instance) -> Result<Asked> {
+        if !id.as_str().starts_with("vol-") || self.is_gone(id.as_str()) {
+            self.get_raw(id).await?;
+        }
+        let taken: HashSet<&str> =
+            here.devices().iter().map(|device| device.name.as_str()).collect();
+        let name = self.devices.choose(&taken).ok_or_else(|| {
+            Error::resource_exhausted(format!("instance {} has no device name left", here.id))
+        })?;
+        failpoint::hit("ebs.attach");
+        let Err(error) = self.ec2.attach_volume(id.as_str(), &here.id, &name).await else {
+            return Ok(Asked::Accepted);
+        };
+        match aws::code(&error) {
+            Some("VolumeInUse" | "IncorrectState") => {
+                Box::pin(self.taken(id, &here.id, error)).await
+            }
+            // Most often the name; whatever else it is shows when another name is refused too.
+            Some("InvalidParameterValue") if self.name_refused(&name) => Ok(Asked::NameTaken),
+            Some("InvalidVolume.ZoneMismatch") => Err(self.mismatch(id, here, error).await),
+            Some("InvalidVolume.NotFound") => Err(self.get_raw(id).await.err().unwrap_or(error)),
+            Some("AttachmentLimitExceeded") => Err(full(here, here.devices().len())),
+            _ => Err(error),
+        }
+    }
+
+    /// Notes that AWS does not take the name; whether it is worth trying another one.
+    fn name_refused(&self, name: &str) -> bool {
+        self.devices.refused(name);
+        true
+    }
+
+    async fn mismatch(&self, id: &VolumeId, here: &Instance, error: Error) -> Error {
+        let zone = self.ec2.client().identity().await.ok();
+        let zone = zone.filter(|identity| identity.instance == here.id).map(|known| &known.zone);
+        match (self.find_raw(id.as_str()).await, zone) {
+            (Ok(Some(raw)), Some(zone)) => match super::record::name(&self.settings, &raw) {
+                Some(name) => super::relocate::elsewhere(&name, &raw, zone),
+                None => error,
+            },
+            _ => error,
+        }
+    }
+
+    /// The volume is not free: who has it?
+    async fn taken(&self, id: &VolumeId, node: &str, error: Error) -> Result<Asked> {
+        let raw = self.get_raw(id).await?;
+        match raw.state.as_str() {
+            "creating" => {
+                self.wait_created(&raw).await?;
+                return Ok(Asked::NameTaken);
+            }
+            "error" => {
+                return Err(Error::failed_precondition(format!(
+                    "EBS volume {id} has failed at AWS (state error); restore it from a snapshot"
+                )));
+            }
+            _ => {}
+        }
+        let Some(attachment) = raw.attachments().first().cloned() else {
+            // AWS has let go of it meanwhile, or shows what was.
+            if raw.state == "available" && patience(STUCK).pause().await {
+                return Ok(Asked::NameTaken);
+            }
+            return Err(error);
+        };
+        if attachment.instance == node {
+            return match attachment.state.as_str() {
+                // An earlier call, of which the answer was lost.
+                "attaching" | "attached" => Ok(Asked::Accepted),
+                _ => {
+                    self.wait_free(id.as_str(), DETACHED).await?;
+                    Ok(Asked::NameTaken)
+                }
+            };
+        }
+        self.take_over(&raw, &attachment, node).await?;
+        Ok(Asked::NameTaken)
+    }
+
+    /// Waits until the volume is attached to `node` and to nobody else; `None` when it is stuck.
+    async fn wait_attached(&self, id: &VolumeId, node: &str) -> Result<Option<Attachment>> {
+        let mut waiting = patience(STUCK);
+        loop {
+            let raw = self.get_raw(id).await?;
+            let others = raw.attachments().iter().find(|other| other.instance != node);
+            if let Some(other) = others.filter(|_| !raw.multi_attach_enabled) {
+                // Somebody was quicker.
+                return Err(self.attached_to(&raw, &other.instance).await);
+            }
+            if let Some(there) = at(&raw, node).filter(|there| there.state == "attached") {
+                return Ok(Some(there.clone()));
+            }
+            if !waiting.pause().await {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn undo_attach(&self, id: &str, node: &str) -> Result<()> {
+        match self.ec2.detach_volume(id, node, true).await {
+            Ok(()) => {}
+            Err(error) if is_detached(&error) => {}
+            Err(error) => return Err(error),
+        }
+        self.wait_detached(id, node, DETACHED).await
+    }
+
+    /// An error when the instance has as many disks as it can have.
+    async fn ensure_room(&self, here: &Instance) -> Result<()> {
+        let count = here.devices().len();
+        if let Some(most) = self.settings.most {
+            return if count + self.settings.reserved < most {
+                Ok(())
+            } else {
+                Err(full(here, most))
+            };
+        }
+        if count + self.settings.reserved < FEW {
+            return Ok(());
+        }
+        let kind = self.instance_type(&here.kind).await?;
+        let most = kind.as_ref().and_then(aws::InstanceType::most_volumes).unwrap_or(USUAL);
+        let shares = kind.as_ref().is_some_and(aws::InstanceType::shares_with_interfaces);
+        let others = if shares { here.interfaces() } else { 0 } + self.settings.reserved;
+        if count + others < most { Ok(()) } else { Err(full(here, most.saturating_sub(others))) }
+    }
+
+    async fn instance_type(&self, name: &str) -> Result<Option<aws::InstanceType>> {
+        if let Some(known) = locked(&self.limits).get(name) {
+            return Ok(known.clone());
+        }
+        let found = self.ec2.find_instance_type(name).await?;
+        locked(&self.limits).insert(name.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    /// Detaches the volume from `node`, and waits until it is.
+    pub(super) async fn detach_volume(&self, id: &str, node: &str) -> Result<Outcome> {
+        if !id.starts_with("vol-") || self.is_gone(id) {
+            return Ok(Outcome::AlreadyDone(()));
+        }
+        self.ensure_released(id, node).await?;
+        failpoint::hit("ebs.detach");
+        match self.ec2.detach_volume(id, node, false).await {
+            Ok(()) => {}
+            Err(error) if is_detached(&error) => {
+                // It may be about to be: then it is not yet.
+                let still = self.find_raw(id).await?;
+                if still.as_ref().and_then(|raw| at(raw, node)).is_none() {
+                    return Ok(Outcome::AlreadyDone(()));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        failpoint::hit("ebs.detaching");
+        self.wait_detached(id, node, DETACHED).await?;
+        failpoint::hit("ebs.detached");
+        self.leases.forget(id);
+        self.note_use(id).await;
+        Ok(Outcome::Done(()))
+    }
+
+    /// A device that somebody holds on this machine is not taken away.
+    async fn ensure_released(&self, id: &str, node: &str) -> Result<()> {
+        let is_here = self.ec2.client().identity().await.is_ok_and(|known| known.instance == node);
+        if !is_here {
+            return Ok(());
+        }
+        let Source::Device { candidates, serial } = self.source(id, "").await else {
+            return Ok(());
+        };
+        let host = Arc::clone(&self.host);
+        let held =
+            blocking(move || match host.wait_for(&candidates, serial.as_deref(), Duration::ZERO) {
+                Ok(device) => host.is_held(&device),
+                Err(_) => Ok(false),
+            });
+        if held.await? {
+            return Err(Error::failed_precondition(format!(
+                "EBS volume {id} is still held by a mount on this machine; unmount it first"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Waits until the volume is no longer at `node`.
+    pub(super) async fn wait_detached(&self, id: &str, node: &str, within: Duration) -> Result<()> {
+        let mut waiting = patience(within);
+        loop {
+            let Some(raw) = self.find_raw(id).await? else { return Ok(()) };
+            let Some(there) = at(&raw, node) else { return Ok(()) };
+            if !waiting.pause().await {
+                return Err(Error::deadline_exceeded(format!(
+                    "EBS volume {id} is still {} at {node} after {} s: the instance does not let go of \
+                     it; is the device in use there?",
+                    there.state,
+                    within.as_secs()
+                )));
+            }
+        }
+    }
+
+    /// Notes until when the volume was in use: AWS does not remember that. Only an aid.
+    async fn note_use(&self, id: &str) {
+        let now = self.ec2.client().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let tags = BTreeMap::from([(USED.to_owned(), now)]);
+        if let Err(error) = self.ec2.create_tags(&[id], &tags).await {
+            tracing::debug!(volume = id, %error, "its last use is not noted");
+        }
+    }
+
+    /// Notes that the volume stays attached, also after a reboot.
+    async fn keep(&self, id: &str, node: &str) -> Result<()> {
+        let tags = BTreeMap::from([(KEPT.to_owned(), node.to_owned())]);
+        self.ec2.create_tags(&[id], &tags).await
+    }
+}
+
+/// What became of a call of AttachVolume.
+enum Asked {
+    /// It is on its way.
+    Accepted,
+    /// To be tried again, under another name.
+    NameTaken,
+}
+
+/// The attachment to `node`, unless that is over.
+fn at<'a>(raw: &'a aws::Volume, node: &str) -> Option<&'a Attachment> {
+    raw.attachments().iter().find(|there| there.instance == node && there.state != "detached")
+}
+
+fn place_of<'a>(instance: &'a Instance, id: &str) -> Option<&'a BlockDevice> {
+    instance.devices().iter().find(|device| device.ebs.volume == id)
+}
+
+/// Whether AWS says that there is nothing to detach.
+pub(super) fn is_detached(error: &Error) -> bool {
+    error.kind() == Kind::NotFound || aws::code(error) == Some("IncorrectState")
+}
+
+fn full(here: &Instance, most: usize) -> Error {
+    Error::resource_exhausted(format!(
+        "instance {} ({}) can have {most} disks and has {}; detach some, run the container elsewhere, \
+         or take a larger instance",
+        here.id,
+        here.kind,
+        here.devices().len()
+    ))
+}

@@ -1,0 +1,123 @@
+//! Taking a volume from another machine: only with proof that it is gone, or by order of a person.
+//!
+//! Proof is that AWS says so (terminated, stopped), or that the machine has not renewed its claim for
+//! as long as the claim lasts, watched on this machine's own monotonic clock. A machine that lives
+//! and may write is never cut off without an order; either is on record.
+
+use super::attach::is_detached;
+use super::wait::patience;
+use super::{Ebs, lease};
+use crate::cloud::aws::{self, Attachment};
+use error::{Error, Result};
+use std::time::Duration;
+
+/// How long AWS may take to free the volumes of an instance that was terminated.
+const FREED: Duration = Duration::from_secs(120);
+
+/// Why a volume may be taken.
+enum Proof {
+    /// AWS frees it by itself.
+    Terminated,
+    /// The instance does not run.
+    Stopped,
+    /// It has not renewed its claim.
+    Expired,
+}
+
+impl Ebs {
+    /// Frees the volume from `attachment` if that is proved to be a dead one's; otherwise an error
+    /// names the holder.
+    pub(super) async fn take_over(
+        &self,
+        raw: &aws::Volume,
+        attachment: &Attachment,
+        node: &str,
+    ) -> Result<()> {
+        let holder = &attachment.instance;
+        // One that is on its way out is waited for; that is no taking.
+        if matches!(attachment.state.as_str(), "detaching" | "detached")
+            && self.wait_free(&raw.id, Duration::from_secs(20)).await.is_ok()
+        {
+            return Ok(());
+        }
+        if !self.settings.preempts {
+            return Err(self.attached_to(raw, holder).await);
+        }
+        let Some(proof) = self.proof(raw, attachment).await? else {
+            return Err(self.attached_to(raw, holder).await);
+        };
+        let why = match proof {
+            Proof::Terminated => "it is terminated",
+            Proof::Stopped => "it is stopped",
+            Proof::Expired => "it has not renewed its claim",
+        };
+        tracing::warn!(
+            target: "audit", volume = raw.id, from = holder, to = node, why,
+            "a volume is taken from a machine that is gone"
+        );
+        match proof {
+            Proof::Terminated if self.wait_free(&raw.id, FREED).await.is_ok() => Ok(()),
+            Proof::Terminated | Proof::Expired => self.release_from(&raw.id, holder, true).await,
+            Proof::Stopped => self.release_from(&raw.id, holder, false).await,
+        }
+    }
+
+    async fn proof(&self, raw: &aws::Volume, attachment: &Attachment) -> Result<Option<Proof>> {
+        let holder = self.ec2.find_instance(&attachment.instance).await?;
+        Ok(match holder.as_ref().map(aws::Instance::state) {
+            // Terminated instances are shown for an hour; one that never was holds nothing.
+            None | Some("terminated") => Some(Proof::Terminated),
+            Some("stopped") => Some(Proof::Stopped),
+            Some(_) => self.claim_expires(raw, attachment).await?.then_some(Proof::Expired),
+        })
+    }
+
+    /// Whether the holder does not renew its claim while it is watched for as long as that lasts.
+    async fn claim_expires(&self, raw: &aws::Volume, attachment: &Attachment) -> Result<bool> {
+        let claim = |raw: &aws::Volume| raw.tag(lease::LEASE).map(str::to_owned);
+        let Some(first) = claim(raw) else { return Ok(false) };
+        let Some(lasts) = lease::lasts(&first, &attachment.instance) else { return Ok(false) };
+        let watched = self.leases.watch(&raw.id, &first);
+        // A little longer: its clock may go slower.
+        let long_enough = lasts + lasts / 4;
+        let mut waiting = patience(long_enough);
+        while watched.age() < long_enough {
+            waiting.pause().await;
+            if waiting.is_over() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            let Some(now) = self.find_raw(&raw.id).await? else { return Ok(false) };
+            if claim(&now).as_ref() != Some(&first) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Detaches the volume from a machine that has no say any more.
+    pub(super) async fn release_from(&self, id: &str, holder: &str, force: bool) -> Result<()> {
+        match self.ec2.detach_volume(id, holder, force).await {
+            Ok(()) => {}
+            Err(error) if is_detached(&error) => {}
+            Err(error) => return Err(error),
+        }
+        self.wait_detached(id, holder, FREED).await
+    }
+
+    /// Frees the volume from whoever has it, by order of a person.
+    pub(super) async fn take_by_force(&self, raw: &aws::Volume, by: &str) -> Result<Vec<String>> {
+        let mut taken = Vec::new();
+        for attachment in raw.attachments() {
+            let holder = attachment.instance.clone();
+            tracing::warn!(
+                target: "audit", volume = raw.id, from = holder, by,
+                "a volume is taken by force"
+            );
+            self.release_from(&raw.id, &holder, true).await.map_err(|error| {
+                Error::new(error.kind(), format!("not taken from {holder}: {}", error.message()))
+            })?;
+            taken.push(holder);
+        }
+        Ok(taken)
+    }
+}

@@ -1,0 +1,135 @@
+//! Changes of a volume: larger, faster, of another type. AWS makes one change at a time, and takes
+//! the next only hours later; all that is wanted goes into one call.
+
+use super::wait::patience;
+use super::{Ebs, GIB, parameters, record};
+use crate::cloud::aws::{self, Modification};
+use crate::name::VolumeId;
+use crate::size::Size;
+use crate::volume::{Filesystem, Volume};
+use error::{Error, Result};
+use host::{Outcome, failpoint};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long AWS may take until the new size can be used; usually seconds.
+const MODIFIED: Duration = Duration::from_secs(600);
+/// How long AWS takes no further change. <https://docs.aws.amazon.com/ebs/latest/userguide/modify-volume-requirements.html>
+const COOLDOWN: &str = "6 hours after the last one";
+
+/// What is to be changed; `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    /// In GiB.
+    pub size: Option<u64>,
+    /// `gp3` …
+    pub kind: Option<String>,
+    /// I/O operations per second.
+    pub iops: Option<u64>,
+    /// MiB per second.
+    pub throughput: Option<u64>,
+}
+
+impl Ebs {
+    /// Grows the volume's device.
+    pub(super) async fn expand_volume(&self, id: &VolumeId, size: Size) -> Result<Outcome<Volume>> {
+        let raw = self.get_raw(id).await?;
+        let have = Size(raw.size * GIB);
+        let wanted = parameters::gib(size);
+        if size < have {
+            // Asked for less than a GiB, it has one.
+            if wanted >= raw.size {
+                return self.volume(&raw).map(Outcome::AlreadyDone);
+            }
+            return Err(Error::out_of_range(format!(
+                "volume {id} has {have} and cannot be made smaller ({size})"
+            )));
+        }
+        if wanted == raw.size {
+            return self.volume(&raw).map(Outcome::AlreadyDone);
+        }
+        let change = Change { size: Some(wanted), ..Change::default() };
+        let now = self.change(&raw, &change).await?;
+        self.volume(&now).map(Outcome::Done)
+    }
+
+    /// Makes the change, and waits until it can be used.
+    pub(super) async fn change(&self, raw: &aws::Volume, change: &Change) -> Result<aws::Volume> {
+        failpoint::hit("ebs.modify");
+        let Change { size, kind, iops, throughput } = change;
+        let asked =
+            self.ec2.modify_volume(&raw.id, *size, kind.as_deref(), *iops, *throughput).await;
+        if let Err(error) = asked {
+            self.excuse(raw, change, error).await?;
+        }
+        failpoint::hit("ebs.modifying");
+        self.wait_modified(&raw.id, change).await
+    }
+
+    /// A refusal that is none: the answer of an earlier call was lost, or the change is under way.
+    async fn excuse(&self, raw: &aws::Volume, change: &Change, error: Error) -> Result<()> {
+        let last = self.ec2.find_modification(&raw.id).await?;
+        let is_ours = |last: &Modification| {
+            change.size.is_none_or(|size| last.target_size == size)
+                && matches!(last.state.as_str(), "modifying" | "optimizing" | "completed")
+        };
+        let is_known = matches!(
+            aws::code(&error),
+            Some("IncorrectModificationState" | "VolumeModificationRateExceeded")
+        );
+        match last {
+            Some(last) if (is_known || aws::is_doubtful(&error)) && is_ours(&last) => {
+                // Only if it is this very change: of the others the volume itself tells.
+                match change.size.is_some() || last.state != "completed" {
+                    true => Ok(()),
+                    false => Err(error),
+                }
+            }
+            Some(last) if is_known => Err(Error::failed_precondition(format!(
+                "volume {} was changed last at {} ({} {}%), and AWS takes the next change only when \
+                 that is complete and {COOLDOWN}; try again then",
+                raw.id, last.started, last.state, last.progress
+            ))),
+            _ => Err(error),
+        }
+    }
+
+    async fn wait_modified(&self, id: &str, change: &Change) -> Result<aws::Volume> {
+        let mut waiting = patience(MODIFIED);
+        loop {
+            let raw = self.get_raw(&VolumeId::new(id)).await?;
+            let fits = change.size.is_none_or(|size| raw.size >= size)
+                && change.kind.as_ref().is_none_or(|kind| raw.kind == *kind)
+                && change.iops.is_none_or(|iops| raw.iops == Some(iops))
+                && change.throughput.is_none_or(|throughput| raw.throughput == Some(throughput));
+            if fits {
+                return Ok(raw);
+            }
+            let last = self.ec2.find_modification(id).await?;
+            if let Some(last) = last.filter(|last| last.state == "failed") {
+                return Err(Error::failed_precondition(format!(
+                    "AWS could not change volume {id}: {}",
+                    last.status_message.as_deref().unwrap_or("it does not say why")
+                )));
+            }
+            if !waiting.pause().await {
+                return Err(Error::deadline_exceeded(format!(
+                    "AWS is still changing volume {id} after {} min; repeat the call to go on waiting",
+                    MODIFIED.as_secs() / 60
+                )));
+            }
+        }
+    }
+
+    /// Keeps with the volume what its file system is now.
+    pub(super) async fn record(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
+        let mut tags =
+            BTreeMap::from([(record::FILESYSTEM.to_owned(), record::of_filesystem(now))]);
+        let raw = self.get_raw(id).await?;
+        if raw.tag(record::RECORD).is_none() {
+            // Made by another program: from now on it is this one's too.
+            tags.extend(record::adopted(now.fstype, raw.size)?);
+        }
+        self.ec2.create_tags(&[id.as_str()], &tags).await
+    }
+}

@@ -1,0 +1,144 @@
+//! Volumes by name, in the whole region: a volume of another zone is no missing volume.
+
+use super::record::{self, RECORD};
+use super::{Ebs, locked};
+use crate::cloud::aws::{self, VolumeQuery};
+use crate::name::VolumeName;
+use crate::volume::Volume;
+use error::{Error, Kind, Result};
+use host::{Outcome, failpoint};
+use std::collections::BTreeMap;
+
+/// The tag of a volume that was moved to another zone: where it was before.
+pub(super) const MOVED_FROM: &str = "mobula:moved-from";
+/// The tag of a volume that stays attached where it is, used or not: the instance.
+pub(super) const KEPT: &str = "mobula:kept";
+
+impl Ebs {
+    /// The value of the Name tag of this volume.
+    pub(super) fn tag_of(&self, name: &VolumeName) -> String {
+        format!("{}{name}", self.settings.prefix)
+    }
+
+    /// The volume of this name, wherever it is in the region. Two of one name are an error, but for
+    /// one that was moved and its original.
+    pub(super) async fn find_by_name(&self, name: &VolumeName) -> Result<Option<aws::Volume>> {
+        let mut found = self.ec2.find_named(&self.tag_of(name)).await?;
+        found.retain(|raw| !self.is_gone(&raw.id));
+        one(name, found)
+    }
+
+    /// All volumes that are ours to show, by name.
+    pub(super) async fn list_all(&self) -> Result<Vec<Volume>> {
+        let mut query: VolumeQuery = self.settings.scope();
+        let key = if self.settings.lists_named { "Name" } else { RECORD };
+        query.push(("tag-key".to_owned(), vec![key.to_owned()]));
+        if !self.settings.prefix.is_empty() {
+            query.push(("tag:Name".to_owned(), vec![format!("{}*", self.settings.prefix)]));
+        }
+        let mut by_name: BTreeMap<VolumeName, aws::Volume> = BTreeMap::new();
+        for raw in self.ec2.list_volumes(&query).await? {
+            let Some(name) = record::name(&self.settings, &raw) else { continue };
+            if raw.exists() && !self.is_gone(&raw.id) {
+                match by_name.remove(&name) {
+                    // Which of two is meant is told when it is asked for by name.
+                    Some(other) => by_name.insert(name, newer(other, raw)),
+                    None => by_name.insert(name, raw),
+                };
+            }
+        }
+        let volumes = by_name.into_values().filter_map(|raw| match self.volume(&raw) {
+            Ok(volume) => Some(volume),
+            Err(error) => {
+                tracing::warn!(volume = raw.id, %error, "not listed");
+                None
+            }
+        });
+        Ok(volumes.collect())
+    }
+
+    /// The volumes that are attached to this machine and need not stay so.
+    pub(super) async fn attached_here(&self) -> Result<Vec<Volume>> {
+        let node = self.ec2.client().identity().await?.instance.clone();
+        let mut query = self.settings.scope();
+        query.push(("attachment.instance-id".to_owned(), vec![node.clone()]));
+        query.push(("tag-key".to_owned(), vec![RECORD.to_owned()]));
+        let found = self.ec2.list_volumes(&query).await?;
+        let found = found.iter().filter(|raw| raw.tag(KEPT) != Some(&node));
+        Ok(found.filter_map(|raw| self.volume(raw).ok()).collect())
+    }
+
+    /// Deletes a volume.
+    pub(super) async fn delete_volume(&self, id: &str) -> Result<Outcome> {
+        let Some(raw) = self.find_raw(id).await? else { return Ok(Outcome::AlreadyDone(())) };
+        if let Some(attachment) = raw.attachments().first() {
+            return Err(self.attached_to(&raw, &attachment.instance).await);
+        }
+        if raw.tag(RECORD).is_none() {
+            let name = raw.tag("Name").unwrap_or_default();
+            return Err(Error::failed_precondition(format!(
+                "EBS volume {id} ({name}) was made by another program and never used by this one; \
+                 delete it in AWS's console, or mount it once to make it this program's"
+            )));
+        }
+        match self.ec2.delete_volume(id).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if aws::code(&error) == Some("VolumeInUse") => {
+                let now = self.ec2.find_volume(id).await?;
+                let holder = now.as_ref().and_then(|raw| raw.attachments().first().cloned());
+                return Err(match (now, holder) {
+                    (Some(raw), Some(holder)) => self.attached_to(&raw, &holder.instance).await,
+                    _ => error,
+                });
+            }
+            Err(error) => return Err(error),
+        }
+        failpoint::hit("ebs.deleted");
+        locked(&self.gone).insert(id.to_owned());
+        Ok(Outcome::Done(()))
+    }
+
+    /// The error of what cannot be done while the volume is attached to `instance`.
+    pub(super) async fn attached_to(&self, raw: &aws::Volume, instance: &str) -> Error {
+        let what = self.describe(instance).await;
+        let name = raw.tag("Name").unwrap_or(&raw.id);
+        Error::failed_precondition(format!(
+            "volume {name} ({}) is attached to {what} in {}; stop what uses it there, or take it by \
+             force (`mobula ebs take {name} --force true`) once that machine is sure to be gone",
+            raw.id, raw.zone
+        ))
+    }
+
+    /// An instance in words: `instance i-0a (web-1, running)`.
+    pub(super) async fn describe(&self, instance: &str) -> String {
+        match self.ec2.find_instance(instance).await {
+            Ok(Some(found)) => {
+                let name = found.name().map(|name| format!("{name}, ")).unwrap_or_default();
+                format!("instance {instance} ({name}{})", found.state())
+            }
+            _ => format!("instance {instance}"),
+        }
+    }
+}
+
+fn one(name: &VolumeName, mut found: Vec<aws::Volume>) -> Result<Option<aws::Volume>> {
+    let originals: Vec<_> =
+        found.iter().filter_map(|raw| raw.tag(MOVED_FROM)).map(str::to_owned).collect();
+    found.retain(|raw| !originals.contains(&raw.id));
+    if found.len() > 1 {
+        let shown = found.iter().map(|raw| format!("{} in {}", raw.id, raw.zone));
+        return Err(Error::failed_precondition(format!(
+            "{} EBS volumes are named {name}: {}; give all but one of them another Name tag",
+            found.len(),
+            shown.collect::<Vec<_>>().join(", ")
+        )));
+    }
+    Ok(found.pop())
+}
+
+/// Of two volumes of one name, the one to list.
+fn newer(one: aws::Volume, other: aws::Volume) -> aws::Volume {
+    let original = one.tag(MOVED_FROM) == Some(&other.id);
+    if original || one.created < other.created { one } else { other }
+}

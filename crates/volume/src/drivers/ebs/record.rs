@@ -1,0 +1,398 @@
+//! What a volume's tags say, and what is written into them. Values keep to the characters that every
+//! AWS service takes in tags: letters, digits and `+ - = . _ : / @`. Pairs are parted by `_`; what is
+//! not a letter, a digit or one of `+ - . : /` is `@` and two hexadecimal digits for each byte.
+//!
+//! ```text
+//! Name               <tag>/<volume>
+//! mobula:record      v=1_size=16GiB_fsType=ext4_label.team=db   (goes on in mobula:record.1 …)
+//! mobula:filesystem  type=ext4_uuid=…_covers=17179869184
+//! ```
+
+use super::GIB;
+use super::settings::{CLUSTER, Settings};
+use crate::cloud::aws;
+use crate::name::{SnapshotName, VolumeId, VolumeName};
+use crate::options::parse_volume_options;
+use crate::size::Size;
+use crate::volume::{Create, Filesystem, Origin, Parameters, Snapshot, Volume};
+use error::{Error, Kind, Result};
+use host::Fstype;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The tag that a volume of this program has.
+pub(super) const RECORD: &str = "mobula:record";
+/// The tag that says what file system it has.
+pub(super) const FILESYSTEM: &str = "mobula:filesystem";
+/// The tag of a snapshot: its own name.
+pub(super) const SNAPSHOT: &str = "mobula:snapshot";
+/// The tag of a snapshot: the name of its volume.
+pub(super) const SNAPSHOT_OF: &str = "mobula:volume";
+/// The version of what is written here.
+const VERSION: &str = "1";
+/// The longest value of a tag, in characters; AWS takes 256.
+const LONGEST: usize = 250;
+/// How many tags a record may take, of the 50 that a volume can have.
+const MOST: usize = 24;
+
+type Tags = BTreeMap<String, String>;
+
+/// `a=1_b=x@2Cy`.
+fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs = pairs.into_iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
+    pairs.collect::<Vec<_>>().join("_")
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"+-.:/".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("@{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+fn decode(text: &str) -> Result<BTreeMap<String, String>> {
+    let pair = |pair: &str| -> Option<(String, String)> {
+        let (key, value) = pair.split_once('=')?;
+        Some((unescape(key)?, unescape(value)?))
+    };
+    let broken = |part: &str| {
+        Error::failed_precondition(format!(
+            "the tag holds \"{}\", which is not what this program writes",
+            part.escape_debug().take(40).collect::<String>()
+        ))
+    };
+    text.split('_')
+        .filter(|part| !part.is_empty())
+        .map(|part| pair(part).ok_or_else(|| broken(part)))
+        .collect()
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'@' {
+            let digits = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The tags of a new volume.
+pub(super) fn tags(
+    settings: &Settings,
+    request: &Create,
+    parameters: &Parameters,
+    filesystem: Option<&Filesystem>,
+) -> Result<Tags> {
+    let options = parameters.spelled();
+    let labels: Vec<_> = request
+        .labels
+        .iter()
+        .map(|(key, value)| (format!("label.{key}"), value.as_str()))
+        .collect();
+    let origin = match &request.origin {
+        Some(Origin::Volume(name)) => Some(("origin.volume", name.as_str())),
+        Some(Origin::Snapshot(name)) => Some(("origin.snapshot", name.as_str())),
+        None => None,
+    };
+    let version = [("v", VERSION)];
+    let text = encode(
+        version
+            .into_iter()
+            .chain(options.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            .chain(origin)
+            .chain(labels.iter().map(|(key, value)| (key.as_str(), *value))),
+    );
+    let mut tags = settings.tags.clone();
+    tags.extend(chunks(&text)?);
+    tags.insert("Name".to_owned(), format!("{}{}", settings.prefix, request.name));
+    tags.extend(settings.cluster.iter().map(|name| (CLUSTER.to_owned(), name.clone())));
+    tags.extend(filesystem.map(|filesystem| (FILESYSTEM.to_owned(), of_filesystem(filesystem))));
+    Ok(tags)
+}
+
+/// The tags that make a volume of another program one of this: what is known of it.
+pub(super) fn adopted(fstype: Fstype, gib: u64) -> Result<Tags> {
+    let size = Size(gib * GIB).to_string();
+    chunks(&encode([("v", VERSION), ("size", &size), ("fsType", fstype.name())]))
+}
+
+/// The text in as many tags as it takes.
+fn chunks(text: &str) -> Result<Tags> {
+    let key = |index: usize| match index {
+        0 => RECORD.to_owned(),
+        index => format!("{RECORD}.{index}"),
+    };
+    // Escaped, it is all ASCII.
+    let parts = text.as_bytes().chunks(LONGEST);
+    if parts.len() > MOST {
+        return Err(Error::new(
+            Kind::OutOfRange,
+            format!(
+                "the options and labels of the volume take {} characters, and its tags hold {}; give \
+                 fewer",
+                text.len(),
+                LONGEST * MOST
+            ),
+        ));
+    }
+    let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+    Ok(parts.enumerate().map(|(index, part)| (key(index), text(part))).collect())
+}
+
+fn joined(tags: &Tags) -> Option<String> {
+    let mut text = tags.get(RECORD)?.clone();
+    for index in 1..MOST {
+        match tags.get(&format!("{RECORD}.{index}")) {
+            Some(part) => text.push_str(part),
+            None => break,
+        }
+    }
+    Some(text)
+}
+
+/// The tag's value for a file system.
+pub(super) fn of_filesystem(filesystem: &Filesystem) -> String {
+    let uuid = filesystem.uuid.to_string();
+    let covers = filesystem.covers.map(|size| size.0.to_string());
+    let inherited = filesystem.inherited.map(|uuid| uuid.to_string());
+    let pairs = [("type", filesystem.fstype.name()), ("uuid", uuid.as_str())];
+    let covers = covers.iter().map(|covers| ("covers", covers.as_str()));
+    let inherited = inherited.iter().map(|uuid| ("inherited", uuid.as_str()));
+    let fresh = filesystem.fresh.then_some(("fresh", "true"));
+    encode(pairs.into_iter().chain(covers).chain(inherited).chain(fresh))
+}
+
+fn filesystem(text: &str) -> Result<Filesystem> {
+    let pairs = decode(text)?;
+    let broken =
+        || Error::failed_precondition(format!("tag {FILESYSTEM} is not one of this program"));
+    let uuid = |name: &str| pairs.get(name).map(|text| Uuid::parse_str(text)).transpose();
+    let covers = pairs.get("covers").map(|text| text.parse().map(Size)).transpose();
+    Ok(Filesystem {
+        fstype: Fstype::parse(pairs.get("type").ok_or_else(broken)?)?,
+        uuid: uuid("uuid").map_err(|_| broken())?.ok_or_else(broken)?,
+        inherited: uuid("inherited").map_err(|_| broken())?,
+        fresh: pairs.contains_key("fresh"),
+        covers: covers.map_err(|_| broken())?,
+        unrecorded: false,
+    })
+}
+
+/// What is not on record: only the device can tell.
+pub(super) fn unrecorded(id: &str, fstype: Fstype) -> Filesystem {
+    let uuid = derived_uuid(id);
+    Filesystem { fstype, uuid, inherited: None, fresh: false, covers: None, unrecorded: true }
+}
+
+/// A UUID that is always the same for the same words: what is created twice with one token must be
+/// asked for in the same words.
+pub(super) fn derived_uuid(words: &str) -> Uuid {
+    let digest = Sha256::digest(format!("file system of {words}"));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// What a record says.
+#[derive(Default)]
+struct Said {
+    parameters: Parameters,
+    labels: BTreeMap<String, String>,
+    origin: Option<Origin>,
+}
+
+fn said(tags: &Tags) -> Result<Option<Said>> {
+    let Some(text) = joined(tags) else { return Ok(None) };
+    let mut pairs = decode(&text)?;
+    match pairs.remove("v").as_deref() {
+        Some(VERSION) => {}
+        other => {
+            return Err(Error::failed_precondition(format!(
+                "its record is of version {}, and this program knows {VERSION}; use a newer one",
+                other.unwrap_or("?")
+            )));
+        }
+    }
+    let mut said = Said::default();
+    if let Some(name) = pairs.remove("origin.volume") {
+        said.origin = Some(Origin::Volume(VolumeName::parse(&name)?));
+    }
+    if let Some(name) = pairs.remove("origin.snapshot") {
+        said.origin = Some(Origin::Snapshot(SnapshotName::parse(&name)?));
+    }
+    let labels = pairs.extract_if(.., |key, _| key.starts_with("label."));
+    said.labels = labels.map(|(key, value)| (key["label.".len()..].to_owned(), value)).collect();
+    let options = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    said.parameters = parse_volume_options(&super::SPEC, options)?.0;
+    Ok(Some(said))
+}
+
+/// The volume that AWS shows, as its tags describe it.
+pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
+    let tags = raw.tags();
+    let about = |error: Error| {
+        let message = format!("EBS volume {}: {}", raw.id, error.message());
+        Error::new(error.kind(), message)
+    };
+    let name = name(settings, raw).ok_or_else(|| {
+        Error::failed_precondition(format!(
+            "EBS volume {} has no name that a volume can have",
+            raw.id
+        ))
+    })?;
+    let said = said(&tags).map_err(about)?;
+    let is_recorded = said.is_some();
+    let Said { mut parameters, labels, origin } = said.unwrap_or_default();
+    if !is_recorded {
+        parameters.size = Some(Size(raw.size * GIB));
+    }
+    let filesystem = match tags.get(FILESYSTEM) {
+        _ if raw.multi_attach_enabled => None,
+        Some(text) => Some(filesystem(text).map_err(about)?),
+        None => Some(unrecorded(&raw.id, parameters.fs_type.unwrap_or(Fstype::Ext4))),
+    };
+    Ok(Volume {
+        id: VolumeId::new(raw.id.as_str()),
+        name,
+        size: Some(Size(raw.size * GIB)),
+        created: raw.created.parse().unwrap_or(Timestamp::UNIX_EPOCH),
+        filesystem,
+        parameters,
+        labels,
+        origin,
+        details: details(raw),
+    })
+}
+
+/// The volume's name, if that tag is one.
+pub(super) fn name(settings: &Settings, raw: &aws::Volume) -> Option<VolumeName> {
+    VolumeName::parse(raw.tag("Name")?.strip_prefix(&settings.prefix)?).ok()
+}
+
+fn details(raw: &aws::Volume) -> BTreeMap<String, String> {
+    let attached = raw.attachments().iter().map(|attachment| attachment.instance.as_str());
+    let attached = attached.collect::<Vec<_>>().join(",");
+    let all = [
+        ("zone", Some(raw.zone.clone())),
+        ("state", Some(raw.state.clone())),
+        ("volumeType", Some(raw.kind.clone())),
+        ("iops", raw.iops.map(|iops| iops.to_string())),
+        ("throughput", raw.throughput.map(|throughput| throughput.to_string())),
+        ("encrypted", raw.encrypted.then(|| "true".to_owned())),
+        ("encryptionKey", raw.kms_key_id.clone()),
+        ("attached", Some(attached)),
+    ];
+    let known = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    known.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// The tags of a snapshot of a volume: what that has, but for its name.
+pub(super) fn snapshot_tags(
+    settings: &Settings,
+    raw: &aws::Volume,
+    volume: &VolumeName,
+    name: &SnapshotName,
+) -> Tags {
+    let is_kept =
+        |key: &str| !key.starts_with("aws:") && key != "Name" && !key.starts_with("mobula:lease");
+    let mut tags = raw.tags();
+    tags.retain(|key, _| is_kept(key));
+    tags.extend(settings.tags.clone());
+    tags.insert("Name".to_owned(), format!("{}{name}", settings.prefix));
+    tags.insert(SNAPSHOT.to_owned(), name.to_string());
+    tags.insert(SNAPSHOT_OF.to_owned(), volume.to_string());
+    tags.extend(settings.cluster.iter().map(|name| (CLUSTER.to_owned(), name.clone())));
+    tags
+}
+
+/// The snapshot that AWS shows, as its tags describe it; `None` for one that is not of this program.
+pub(super) fn snapshot(raw: &aws::Snapshot) -> Result<Option<Snapshot>> {
+    let tags = raw.tags();
+    let (Some(name), Some(volume)) = (tags.get(SNAPSHOT), tags.get(SNAPSHOT_OF)) else {
+        return Ok(None);
+    };
+    let parameters = said(&tags)?.unwrap_or_default().parameters;
+    let filesystem = tags.get(FILESYSTEM).map(|text| filesystem(text)).transpose()?;
+    let state = match raw.state.as_str() {
+        "completed" => "completed".to_owned(),
+        state => format!("{state} {}", raw.progress).trim().to_owned(),
+    };
+    let details = [("id", raw.id.clone()), ("state", state), ("of", raw.volume_id.clone())];
+    Ok(Some(Snapshot {
+        name: SnapshotName::parse(name)?,
+        volume: VolumeName::parse(volume)?,
+        size: Size(raw.volume_size * GIB),
+        created: raw.started.parse().unwrap_or(Timestamp::UNIX_EPOCH),
+        filesystem,
+        parameters,
+        details: details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(pairs in proptest::collection::btree_map(".{1,20}", ".{0,400}", 0..8)) {
+            let text = encode(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+            if let Ok(tags) = chunks(&text) {
+                for value in tags.values() {
+                    prop_assert!(value.chars().count() <= 256);
+                    prop_assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || "+-=._:/@".contains(c)));
+                }
+                let read = joined(&tags).map(|text| decode(&text).unwrap()).unwrap_or_default();
+                prop_assert_eq!(read, pairs);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_system_is_kept_whole() {
+        let kept = Filesystem {
+            fstype: Fstype::Xfs,
+            uuid: Uuid::from_u128(1),
+            inherited: Some(Uuid::from_u128(2)),
+            fresh: true,
+            covers: Some(Size::gib(3)),
+            unrecorded: false,
+        };
+        assert_eq!(filesystem(&of_filesystem(&kept)).unwrap(), kept);
+        let plain = Filesystem { inherited: None, fresh: false, covers: None, ..kept };
+        assert_eq!(filesystem(&of_filesystem(&plain)).unwrap(), plain);
+    }
+
+    #[test]
+    fn damaged_tags_are_errors_and_never_a_panic() {
+        for text in ["", "type=ext4", "type=ext4_uuid=x", "type=ntfs_uuid=1", "@", "a=@Z", "=="] {
+            assert!(filesystem(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_newer_record_is_refused_and_never_guessed() {
+        let tags = BTreeMap::from([(RECORD.to_owned(), "v=2_size=1GiB".to_owned())]);
+        let error = said(&tags).err().expect("newer");
+        assert!(error.message().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn a_derived_uuid_is_the_same_again() {
+        assert_eq!(derived_uuid("a"), derived_uuid("a"));
+        assert_ne!(derived_uuid("a"), derived_uuid("b"));
+    }
+}
