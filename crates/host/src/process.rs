@@ -245,7 +245,7 @@ fn is_within(path: &Path, directory: &Path) -> bool {
     }
 }
 
-fn pids() -> Result<Vec<i32>> {
+pub(crate) fn pids() -> Result<Vec<i32>> {
     let entries = std::fs::read_dir("/proc").doing(|| "read /proc")?;
     let number = |name: OsString| name.to_str().and_then(|name| name.parse().ok());
     Ok(entries.flatten().filter_map(|entry| number(entry.file_name())).collect())
