@@ -3,7 +3,7 @@
 //! survives the process that made it.
 
 use super::{
-    BLOCK, Image, LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_SET_STATUS64, Status, bound_devices,
+    AUTOCLEAR, BLOCK, Image, LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_SET_STATUS64, Status, bound_devices,
     configure_free, ioctl, open_device, open_image, status,
 };
 use error::{Error, IoContext, Result};
@@ -61,7 +61,8 @@ pub fn attach_labelled(image: &Path, label: &str) -> Result<Labelled> {
     })
 }
 
-/// Every device of this machine that has a label.
+/// Every device of this machine that has a label, without those that were
+/// [taken away](Labelled::take_away) and are still held.
 pub fn labelled() -> Result<Vec<Labelled>> {
     let bound = bound_devices()?;
     // One that is gone by now is none of them.
@@ -88,6 +89,10 @@ fn look(path: &Path) -> Result<Option<Labelled>> {
         Err(Errno::NXIO) => return Ok(None),
         other => other.doing(doing)?,
     };
+    // Taken away; its holder has not let go of it yet.
+    if status.size_limit != 0 {
+        return Ok(None);
+    }
     let number = device.metadata().doing(doing)?.rdev();
     Ok(label(&status).map(|label| Labelled {
         device: path.to_owned(),
@@ -147,6 +152,24 @@ impl Labelled {
         status.size_limit = BLOCK.into();
         ioctl(&device, LOOP_SET_STATUS64, (&raw const status).addr()).doing(doing)?;
         self.clear(&device)
+    }
+
+    /// Lets go of the device: it is detached when its last holder does, with all that was written.
+    pub fn let_go(&self) -> Result<()> {
+        if !self.is_attached()? {
+            return Ok(());
+        }
+        let device = open_device(&self.device, false);
+        self.clear(&device.doing(|| format!("open {}", self.device.display()))?)
+    }
+
+    /// Takes [`let_go`](Self::let_go) back, while there still is a holder.
+    pub fn keep(&self) -> Result<()> {
+        let doing = || format!("keep {} attached", self.device.display());
+        let device = open_device(&self.device, false).doing(doing)?;
+        let mut status = status(&device).doing(doing)?;
+        status.flags &= !AUTOCLEAR;
+        ioctl(&device, LOOP_SET_STATUS64, (&raw const status).addr()).map(drop).doing(doing)
     }
 
     fn clear(&self, device: &std::fs::File) -> Result<()> {
