@@ -2,6 +2,8 @@
 //!
 //! Without udev: a device is there when its node is, and nodes are watched by inotify(7).
 
+mod serial;
+
 use error::{Error, IoContext, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -9,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,13 @@ pub(crate) fn wait_for(
                 Err(why) => refused.push(format!("{}: {why}", candidate.display())),
             }
         }
+        // The kernel's own name of an NVMe disk tells nothing: its controller is asked.
+        for device in serial.map(nvme_of).unwrap_or_default() {
+            match look(&device, serial) {
+                Ok(device) => return Ok(device),
+                Err(why) => refused.push(format!("{}: {why}", device.display())),
+            }
+        }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(not_found(&refused, serial, timeout));
@@ -43,6 +52,10 @@ pub(crate) fn wait_for(
             pause(watch.as_ref(), left.min(POLL));
         }
     }
+}
+
+fn nvme_of(serial: &str) -> Vec<PathBuf> {
+    serial::nvme_of(Path::new("/sys/block"), serial)
 }
 
 fn not_found(refused: &[String], serial: Option<&str>, timeout: Duration) -> Error {
@@ -68,23 +81,12 @@ fn look(candidate: &Path, serial: Option<&str>) -> Result<PathBuf, String> {
         });
     }
     let Some(wanted) = serial else { return Ok(device) };
-    match read_serial(&found) {
+    match serial::read(&device, &found) {
         Some(found) if found == wanted => Ok(device),
         Some(found) => Err(format!("has serial {found}")),
+        None if serial::is_named_xen_disk(candidate, &device, &found) => Ok(device),
         None => Err("has no serial".to_owned()),
     }
-}
-
-/// The serial that the kernel knows: of the device, or of the disk that it is a partition of.
-fn read_serial(device: &fs::Metadata) -> Option<String> {
-    let (major, minor) = (libc::major(device.rdev()), libc::minor(device.rdev()));
-    let sys = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
-    // virtio-blk has `serial` itself; NVMe and SCSI have it at the device below.
-    ["serial", "device/serial", "../serial", "../device/serial"].iter().find_map(|name| {
-        let text = fs::read_to_string(sys.join(name)).ok()?;
-        let text = text.trim();
-        (!text.is_empty()).then(|| text.to_owned())
-    })
 }
 
 /// Watches the directories of `candidates` that exist; `None` when that can't be done.

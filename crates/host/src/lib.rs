@@ -140,7 +140,9 @@ pub struct Usage {
 /// Where a method takes a `device`, a regular file that holds a disk image will do as well.
 pub trait Disks: Send + Sync {
     /// Waits until one of `candidates` is a block device whose serial is `serial` (when given), and
-    /// returns its resolved path. Not there in time → `DeadlineExceeded` naming what was looked
+    /// returns its resolved path. With a serial, an NVMe disk whose controller has it is found
+    /// whatever its name; a disk of Xen, which has no serial, is believed if a candidate is its very
+    /// name (`/dev/xvdba`). The serial of a loop device is its label. Not there in time → `DeadlineExceeded` naming what was looked
     /// for; there but another disk → keeps waiting, and says so in the end.
     fn wait_for(
         &self,

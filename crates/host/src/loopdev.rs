@@ -8,6 +8,10 @@
 //! has it open. [`Images`] keeps it open from the attach until the detach, so that it does not
 //! vanish before it is mounted. Needs Linux 5.8 (LOOP_CONFIGURE).
 
+mod labelled;
+
+pub use labelled::{Detached, Labelled, attach_labelled, label_of, labelled};
+
 use crate::{Attach, Outcome, failpoint, file};
 use error::{Error, IoContext, Kind, Result};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, makedev, mknodat};
@@ -283,6 +287,13 @@ fn set_autoclear(device: &mut Loop, wanted: bool) -> Result<()> {
 
 /// Attaches `file` to a device that was free.
 fn configure(file: &File, image: &Path, attach: Attach) -> Result<Loop> {
+    let flags = AUTOCLEAR | if attach.read_only { READ_ONLY } else { 0 };
+    let path = configure_free(file, image, Status { flags, ..Status::EMPTY })?;
+    finish(&path, image, attach)
+}
+
+/// Attaches `file` to the first free device that nobody else snatches away, as `wanted`.
+fn configure_free(file: &File, image: &Path, wanted: Status) -> Result<PathBuf> {
     let control =
         OpenOptions::new().read(true).write(true).open("/dev/loop-control").doing(|| {
             "open /dev/loop-control (is the kernel module loop loaded? modprobe loop)".to_owned()
@@ -291,8 +302,8 @@ fn configure(file: &File, image: &Path, attach: Attach) -> Result<Loop> {
         let number = ioctl(&control, LOOP_CTL_GET_FREE, 0).map_err(no_device)?;
         let path = node(number)?;
         let device = open_device(&path, true).doing(|| format!("open {}", path.display()))?;
-        match configure_device(&device, file, attach.read_only) {
-            Ok(()) => return finish(&path, image, attach),
+        match configure_device(&device, file, wanted) {
+            Ok(()) => return Ok(path),
             Err(Errno::BUSY) => std::thread::sleep(POLL),
             Err(errno) => return Err(not_attached(image, &path, errno)),
         }
@@ -304,19 +315,18 @@ fn configure(file: &File, image: &Path, attach: Attach) -> Result<Loop> {
 }
 
 /// Direct I/O keeps each block once in memory; not every file system can (tmpfs), so it is a wish.
-fn configure_device(device: &File, file: &File, read_only: bool) -> Result<(), Errno> {
-    let flags = AUTOCLEAR | if read_only { READ_ONLY } else { 0 };
+fn configure_device(device: &File, file: &File, wanted: Status) -> Result<(), Errno> {
     let configure = |flags| {
         let config = Config {
             fd: file.as_raw_fd().cast_unsigned(),
             block_size: BLOCK,
-            info: Status { flags, ..Status::EMPTY },
+            info: Status { flags, ..wanted },
             reserved: [0; 8],
         };
         ioctl(device, LOOP_CONFIGURE, (&raw const config).addr()).map(drop)
     };
-    match configure(flags | DIRECT_IO) {
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => configure(flags),
+    match configure(wanted.flags | DIRECT_IO) {
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => configure(wanted.flags),
         other => other,
     }
 }

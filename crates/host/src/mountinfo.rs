@@ -83,8 +83,15 @@ pub fn at(target: &Path) -> Result<Option<Mount>> {
         "",
         AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT,
         StatxFlags::from_bits_retain(libc::STATX_MNT_ID_UNIQUE),
-    )
-    .doing(doing)?;
+    );
+    let stat = match stat {
+        // A file system that was shut down answers nothing, but is still mounted.
+        Err(Errno::IO) => {
+            let found = by_descriptor(fd.as_fd())?;
+            return Ok(found.filter(|mount| mount.target == target));
+        }
+        other => other.doing(doing)?,
+    };
     if !stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
         return Err(Error::failed_precondition(format!(
             "cannot {}: this needs Linux 5.8 or newer",

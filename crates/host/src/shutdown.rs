@@ -2,6 +2,7 @@
 //! more, whoever has files open. For a disk that belongs to another machine by now. Who may be cut
 //! off is decided elsewhere.
 
+use crate::mount::Mount;
 use crate::{mountinfo, process};
 use error::{Error, IoContext, Result};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -73,8 +74,16 @@ pub fn shut_down_device(device: &Path) -> Result<usize> {
 /// The mounts of a block device in every mount namespace, as paths that this process can open.
 fn mounts_of(number: u64) -> Result<Vec<PathBuf>> {
     let wanted = format!("{}:{}", libc::major(number), libc::minor(number));
-    let mut found = Vec::new();
-    let mut seen = HashSet::new();
+    let on_device = |table: &[Mount], root: &Path| -> Vec<PathBuf> {
+        // btrfs shows numbers of its own.
+        let is_btrfs =
+            |mount: &Mount| mount.fstype == "btrfs" && is_node_of(root, &mount.source, number);
+        let here = table.iter().filter(|mount| mount.device == wanted || is_btrfs(mount));
+        here.map(|mount| below(root, &mount.target)).collect()
+    };
+    let own = fs::read_link("/proc/thread-self/ns/mnt").doing(|| "read ns/mnt")?;
+    let mut found = on_device(&mountinfo::table()?, Path::new("/"));
+    let mut seen = HashSet::from([own]);
     for pid in process::pids()? {
         let Ok(namespace) = fs::read_link(format!("/proc/{pid}/ns/mnt")) else { continue };
         if seen.contains(&namespace) {
@@ -83,13 +92,7 @@ fn mounts_of(number: u64) -> Result<Vec<PathBuf>> {
         // A process that has ended meanwhile: perhaps another one lives in the namespace.
         let Ok(table) = mountinfo::table_of(pid) else { continue };
         seen.insert(namespace);
-        let root = PathBuf::from(format!("/proc/{pid}/root"));
-        let here = table.iter().filter(|mount| {
-            // btrfs shows numbers of its own.
-            mount.device == wanted
-                || (mount.fstype == "btrfs" && is_node_of(&root, &mount.source, number))
-        });
-        found.extend(here.map(|mount| below(&root, &mount.target)));
+        found.extend(on_device(&table, Path::new(&format!("/proc/{pid}/root"))));
     }
     Ok(found)
 }

@@ -6,6 +6,7 @@ mod blank;
 mod devices;
 mod files;
 mod filesystems;
+mod labels;
 mod loops;
 
 use host::linux::Linux;
