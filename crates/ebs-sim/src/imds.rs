@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// The longest that a token lasts, in seconds.
 const LONGEST: u64 = 21600;
-const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+pub(crate) const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aws-ec2-metadata-token";
 
 /// The tokens that were handed out: whose, and until when.
@@ -23,6 +23,8 @@ pub(crate) struct Tokens(BTreeMap<String, (String, u64)>);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Served {
     Answer(Reply),
+    /// A token that lasts for so many seconds, which a header says.
+    Token(Reply, u64),
     /// The connection is closed.
     Closed,
     /// No answer ever comes.
@@ -80,7 +82,7 @@ fn new_token(core: &mut Core, request: &Request) -> Served {
     let token = format!("AQAE{}==", uuid::Uuid::new_v4().simple());
     let until = core.now() + seconds * 1000;
     core.tokens.0.insert(token.clone(), (request.instance.clone(), until));
-    reply(200, token)
+    Served::Token(Reply { status: 200, body: token }, seconds)
 }
 
 fn is_allowed(core: &Core, request: &Request) -> bool {

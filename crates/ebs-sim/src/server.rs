@@ -220,6 +220,11 @@ async fn respond(
         let served = shared.blocking(move |core| imds::serve(core, &request)).await;
         return match served.map_err(io::Error::other)? {
             Served::Answer(reply) => Ok(plain(reply)),
+            Served::Token(reply, seconds) => {
+                let mut answer = plain(reply);
+                answer.headers_mut().insert(imds::TTL, HeaderValue::from(seconds));
+                Ok(answer)
+            }
             Served::Closed => Err(closed()),
             Served::Silence => std::future::pending().await,
         };

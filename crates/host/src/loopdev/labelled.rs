@@ -3,8 +3,8 @@
 //! survives the process that made it.
 
 use super::{
-    AUTOCLEAR, BLOCK, Image, LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_SET_STATUS64, Status, bound_devices,
-    configure_free, ioctl, open_device, open_image, status,
+    AUTOCLEAR, BLOCK, Image, LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_SET_STATUS64, Status,
+    bound_devices, configure_free, ioctl, open_device, open_image, status,
 };
 use error::{Error, IoContext, Result};
 use rustix::io::Errno;

@@ -1,5 +1,7 @@
 //! The parameters of a Query call: names as AWS's API reference has them, lists counted from 1.
 
+use std::fmt::Display;
+
 /// Parameters, in the order in which they were given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Form(Vec<(String, String)>);
@@ -7,14 +9,15 @@ pub struct Form(Vec<(String, String)>);
 impl Form {
     /// With this parameter.
     #[must_use]
-    pub fn set(mut self, name: &str, value: impl ToString) -> Self {
+    #[allow(clippy::needless_pass_by_value, reason = "callers have numbers, words and references")]
+    pub fn set(mut self, name: &str, value: impl Display) -> Self {
         self.0.push((name.to_owned(), value.to_string()));
         self
     }
 
     /// With this parameter, if there is a value.
     #[must_use]
-    pub fn maybe(self, name: &str, value: Option<impl ToString>) -> Self {
+    pub fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
         match value {
             Some(value) => self.set(name, value),
             None => self,
@@ -23,7 +26,7 @@ impl Form {
 
     /// With `name.1`, `name.2` …
     #[must_use]
-    pub fn list(mut self, name: &str, values: impl IntoIterator<Item = impl ToString>) -> Self {
+    pub fn list(mut self, name: &str, values: impl IntoIterator<Item = impl Display>) -> Self {
         for (index, value) in values.into_iter().enumerate() {
             self = self.set(&format!("{name}.{}", index + 1), value);
         }

@@ -37,9 +37,10 @@ impl Ebs {
         let have = Size(raw.size * GIB);
         let wanted = parameters::gib(size);
         if size < have {
-            // Asked for less than a GiB, it has one.
-            if wanted >= raw.size {
-                return self.volume(&raw).map(Outcome::AlreadyDone);
+            // What was asked for at first may be less than what AWS made of it.
+            let volume = self.volume(&raw)?;
+            if wanted == raw.size && volume.parameters.size.is_some_and(|asked| size >= asked) {
+                return Ok(Outcome::AlreadyDone(volume));
             }
             return Err(Error::out_of_range(format!(
                 "volume {id} has {have} and cannot be made smaller ({size})"

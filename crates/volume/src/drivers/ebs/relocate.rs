@@ -80,12 +80,13 @@ impl Ebs {
             "volume {} is {} now; its original is kept as {}",
             volume.name, new.id, raw.id
         ));
-        self.find_by_name(&volume.name).await?.map(|now| self.volume(&now)).unwrap_or_else(|| {
-            Err(Error::unavailable(format!(
+        match self.find_by_name(&volume.name).await? {
+            Some(now) => self.volume(&now),
+            None => Err(Error::unavailable(format!(
                 "volume {} was moved to {zone}, and AWS does not show it yet; try again",
                 volume.name
-            )))
-        })
+            ))),
+        }
     }
 
     async fn snapshot_to_move(
