@@ -8,6 +8,7 @@ pub mod completion;
 mod config;
 mod doctor;
 mod driver;
+mod ebs_sim;
 mod engine;
 mod failure;
 pub mod man;
@@ -105,6 +106,7 @@ enum Command {
     Mounts(mounts::Mounts),
     Config(config::ConfigGroup),
     Doctor(doctor::Doctor),
+    EbsSim(ebs_sim::EbsSim),
     Migrate(migrate::MigrateGroup),
     Service(service::ServiceGroup),
     /// The same as `mobula service install`.
@@ -232,6 +234,7 @@ impl Command {
             Self::Mounts(mounts) => block_on(mounts.run(global, output)),
             Self::Config(group) => group.run(global, output),
             Self::Doctor(doctor) => doctor.run(global, output),
+            Self::EbsSim(sim) => sim.run(),
             Self::Migrate(group) => group.run(global, output),
             Self::Service(group) => group.run(),
             Self::Install(install) => install.run(),

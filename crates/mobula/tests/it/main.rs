@@ -11,6 +11,7 @@ mod agent;
 mod command_line;
 mod configuration;
 mod doctor;
+mod ebs;
 mod engine;
 mod engine_api;
 mod engine_kills;

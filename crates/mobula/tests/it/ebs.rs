@@ -1,0 +1,6 @@
+//! Volumes of EBS on a simulated account: two machines, each with a dockerd and an agent of its own,
+//! and disks that go from one to the other.
+
+pub mod account;
+mod machine;
+mod moves;
