@@ -82,13 +82,41 @@ impl Disks {
 
     /// Takes away what no attachment knows, and removes images that nobody knows: the work of a
     /// simulator that was killed meanwhile.
-    pub(crate) fn clear(&self, known: &BTreeSet<PathBuf>, ids: &BTreeSet<String>) -> Result<()> {
+    pub(crate) fn clear(
+        &self,
+        known: &BTreeSet<PathBuf>,
+        nodes: &BTreeSet<PathBuf>,
+        ids: &BTreeSet<String>,
+    ) -> Result<()> {
         for id in ids {
             for device in self.devices_of(id)?.iter().filter(|one| !known.contains(&one.device)) {
                 device.take_away()?;
             }
         }
+        self.clear_nodes(nodes)?;
         self.clear_images(ids)
+    }
+
+    /// Device nodes and links of disks that are no more.
+    fn clear_nodes(&self, known: &BTreeSet<PathBuf>) -> Result<()> {
+        for instance in entries(&self.devices)? {
+            for node in entries(&instance)?.into_iter().filter(|node| !known.contains(node)) {
+                if node.is_dir() {
+                    for link in entries(&node)? {
+                        let leads = fs::read_link(&link).is_ok_and(|node| known.contains(&node));
+                        if !leads {
+                            remove(&link)?;
+                        }
+                    }
+                } else if node
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with("nvme"))
+                {
+                    remove(&node)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every device of a volume.
@@ -105,12 +133,11 @@ impl Disks {
 
     /// Images that nobody knows were made by a call that never came to its end.
     fn clear_images(&self, known: &BTreeSet<String>) -> Result<()> {
-        let list = || format!("list {}", self.images.display());
-        for entry in fs::read_dir(&self.images).doing(list)? {
-            let name = entry.doing(list)?.file_name().to_string_lossy().into_owned();
+        for image in entries(&self.images)? {
+            let name = image.file_name().unwrap_or_default().to_string_lossy();
             let is_image = name.starts_with("vol-") || name.starts_with("snap-");
-            if is_image && !known.contains(&name) {
-                remove(&self.image(&name))?;
+            if is_image && !known.contains(name.as_ref()) {
+                remove(&image)?;
             }
         }
         Ok(())
@@ -158,6 +185,15 @@ fn free_name(dir: &Path) -> Result<String> {
     names.into_iter().find(|name| !dir.join(name).exists()).ok_or_else(|| {
         Error::resource_exhausted(format!("every device name in {} is taken", dir.display()))
     })
+}
+
+/// What is in a directory; nothing in what is none.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let list = || format!("list {}", dir.display());
+    fs::read_dir(dir).doing(list)?.map(|entry| Ok(entry.doing(list)?.path())).collect()
 }
 
 fn remove(path: &Path) -> Result<()> {

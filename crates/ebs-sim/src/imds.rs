@@ -2,6 +2,7 @@
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>).
 
 use crate::api::{Reply, Request};
+use crate::config::zone_id;
 use crate::core::Core;
 use crate::credentials::ROLE;
 use crate::fault::{About, Effect};
@@ -105,7 +106,8 @@ fn get(core: &mut Core, id: &str, path: &str) -> Option<String> {
         "/meta-data/instance-id" => instance.id,
         "/meta-data/instance-type" => instance.kind,
         "/meta-data/local-ipv4" => "127.0.0.1".to_owned(),
-        "/meta-data/placement" => "availability-zone\nregion".to_owned(),
+        "/meta-data/placement" => "availability-zone\navailability-zone-id\nregion".to_owned(),
+        "/meta-data/placement/availability-zone-id" => zone_id(&instance.zone),
         "/meta-data/placement/availability-zone" => instance.zone,
         "/meta-data/placement/region" => instance.region,
         "/meta-data/services/domain" => "amazonaws.com".to_owned(),

@@ -5,6 +5,7 @@ use super::attachments;
 use super::filters::{Filters, check_ids};
 use super::paging::{Page, write_next};
 use super::tagging;
+use crate::config::zone_id;
 use crate::refusal::{Answered, Refusal};
 use crate::timestamp::iso;
 use crate::world::kinds::Shape;
@@ -16,7 +17,7 @@ use crate::xml::Xml;
 const LONGEST_TOKEN: usize = 64;
 
 pub(super) fn create(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
-    let token = take_token(call, &["AvailabilityZone"])?;
+    let token = take_token(call, &["AvailabilityZone", "AvailabilityZoneId"])?;
     let zone = take_zone(call)?;
     let snapshot = call.params.take("SnapshotId").filter(|id| !id.is_empty());
     let size = call.params.number("Size")?;
@@ -162,8 +163,19 @@ fn take_token(call: &mut Call<'_>, except: &[&str]) -> Answered<Option<Token>> {
 }
 
 fn take_zone(call: &mut Call<'_>) -> Answered<String> {
+    let zones = call.config.zones_of(&call.region());
+    if let Some(id) = call.params.take("AvailabilityZoneId") {
+        if call.params.take("AvailabilityZone").is_some() {
+            return Err(Refusal::combination(
+                "Give either AvailabilityZone or AvailabilityZoneId, not both",
+            ));
+        }
+        return zones.into_iter().find(|zone| zone_id(zone) == id).ok_or_else(|| {
+            Refusal::client("InvalidZone.NotFound", format!("The zone '{id}' does not exist."))
+        });
+    }
     let zone = call.params.need("AvailabilityZone")?;
-    match call.config.zones_of(&call.region()).contains(&zone) {
+    match zones.contains(&zone) {
         true => Ok(zone),
         false => Err(Refusal::client(
             "InvalidZone.NotFound",
@@ -288,6 +300,7 @@ fn write(xml: &mut Xml, volume: &Volume) {
     xml.text("snapshotId", volume.snapshot.as_deref().unwrap_or_default());
     xml.optional("sourceVolumeId", volume.source.as_ref());
     xml.text("availabilityZone", &volume.zone);
+    xml.text("availabilityZoneId", zone_id(&volume.zone));
     xml.optional("outpostArn", volume.outpost.as_ref());
     xml.text("status", volume.state());
     xml.text("createTime", iso(volume.created));
