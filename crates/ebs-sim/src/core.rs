@@ -213,14 +213,12 @@ impl Core {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        self.hardware = Box::new(NoHardware);
-        let Some(directories) = &self.config.disks else { return Ok(()) };
-        let disks = Disks::open(directories)?;
+        let mut hardware = std::mem::replace(&mut self.hardware, Box::new(NoHardware));
         let mut failed = None;
         for volume in self.world.volumes.values() {
             for attachment in &volume.attachments {
                 let Some(plug) = &attachment.plug else { continue };
-                let let_go = disks.let_go(&volume.id, &attachment.instance, plug);
+                let let_go = hardware.let_go(&volume.id, &attachment.instance, plug);
                 failed = failed.or(let_go.err());
             }
         }

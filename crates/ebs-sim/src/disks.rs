@@ -124,7 +124,8 @@ impl Disks {
         let image = self.image(id);
         let mut found = Vec::new();
         for device in labelled()?.into_iter().filter(|one| one.label == serial(id)) {
-            if image.exists() && device.is_of(&image)? {
+            // Whose images were removed meanwhile: IDs are like no others.
+            if !image.exists() || device.is_of(&image)? {
                 found.push(device);
             }
         }
@@ -141,15 +142,6 @@ impl Disks {
             }
         }
         Ok(())
-    }
-
-    /// Lets go of a disk for the end of the simulator: what is still mounted stays until it is
-    /// unmounted, with all its data.
-    pub(crate) fn let_go(&self, id: &str, instance: &str, plug: &Plug) -> Result<()> {
-        if let Some(device) = self.find(id, plug)? {
-            device.let_go()?;
-        }
-        self.hide(id, instance, plug)
     }
 
     /// The node and the link of a new disk.
@@ -256,6 +248,13 @@ impl Hardware for Disks {
         }
         self.hide(id, instance, plug)?;
         Ok(Unplugged::Gone)
+    }
+
+    fn let_go(&mut self, id: &str, instance: &str, plug: &Plug) -> Result<()> {
+        if let Some(device) = self.find(id, plug)? {
+            device.let_go()?;
+        }
+        self.hide(id, instance, plug)
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) fn copy(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     let id = call.params.need("SourceVolumeId")?;
     let source = call.world.volume(&id, &region)?.clone();
     let size = call.params.number("Size")?.unwrap_or(source.shape.size);
-    let kind = call.params.take("VolumeType").unwrap_or_else(|| "gp3".to_owned());
+    let kind = call.params.take("VolumeType").unwrap_or_else(|| "gp2".to_owned());
     let (iops, throughput) = (call.params.number("Iops")?, call.params.number("Throughput")?);
     let multi_attach = call.params.boolean("MultiAttachEnabled")?.unwrap_or_default();
     let encrypted = call.params.boolean("Encrypted")?.unwrap_or_default() || source.encrypted;
@@ -197,13 +197,14 @@ pub(super) fn delete(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     Ok(())
 }
 
-const FILTERS: [&str; 15] = [
+const FILTERS: [&str; 16] = [
     "attachment.attach-time",
     "attachment.delete-on-termination",
     "attachment.device",
     "attachment.instance-id",
     "attachment.status",
     "availability-zone",
+    "availability-zone-id",
     "create-time",
     "encrypted",
     "multi-attach-enabled",
@@ -229,6 +230,7 @@ fn values(volume: &Volume, name: &str) -> Vec<String> {
         "attachment.instance-id" => of_attachments(|one| one.instance.clone()),
         "attachment.status" => of_attachments(|one| one.state.name().to_owned()),
         "availability-zone" => vec![volume.zone.clone()],
+        "availability-zone-id" => vec![zone_id(&volume.zone)],
         "create-time" => vec![iso(volume.created)],
         "encrypted" => vec![volume.encrypted.to_string()],
         "multi-attach-enabled" => vec![volume.multi_attach.to_string()],
@@ -242,6 +244,7 @@ fn values(volume: &Volume, name: &str) -> Vec<String> {
 }
 
 pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
+    call.params.boolean("IncludeManagedResources")?;
     let ids = call.params.list("VolumeId");
     let filters = Filters::take(&mut call.params, &FILTERS)?;
     let page = Page::take(&mut call.params, 5, !ids.is_empty())?;
@@ -261,6 +264,7 @@ pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
 }
 
 pub(super) fn describe_status(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
+    call.params.boolean("IncludeManagedResources")?;
     let ids = call.params.list("VolumeId");
     let filters = Filters::take(&mut call.params, &["availability-zone", "volume-status.status"])?;
     let page = Page::take(&mut call.params, 5, !ids.is_empty())?;

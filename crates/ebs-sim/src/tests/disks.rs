@@ -270,6 +270,24 @@ async fn everything_is_there_again_after_the_end_of_the_simulator() {
     assert_eq!(loops_in(machine.dir.path()), 0);
 }
 
+#[tokio::test]
+async fn no_loop_device_outlives_a_simulator_whose_images_were_removed() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let dir = machine.dir.path().to_owned();
+    let (sim, client) = machine.start().await;
+    let id = client.volume(&[]).await;
+    client.attach(&id, HERE, "/dev/xvdba").await;
+    assert_eq!(loops_in(&dir), 1);
+    drop(machine);
+    assert_eq!(loops_in(&dir), 1);
+    drop(sim);
+    assert_eq!(loops_in(&dir), 0);
+    assert!(!dir.exists());
+}
+
 /// The child of the test below: a simulator with two attached volumes, until it is killed.
 #[tokio::test]
 async fn a_child_that_waits_to_be_killed() {
