@@ -3,7 +3,7 @@
 
 use crate::config::{Config, Delays};
 use crate::credentials::Issued;
-use crate::disks::Disks;
+use crate::disks::{self, Disks};
 use crate::fault::{Effect, Fault, Faults};
 use crate::hardware::{Hardware, NoHardware};
 use crate::imds::Tokens;
@@ -73,6 +73,7 @@ impl Core {
             let (store, kept) = Store::open(&directories.images)?;
             (core.world, core.ahead) = (kept.world, kept.ahead);
             let disks = Disks::open(&directories)?;
+            core.config.disks = Some(disks.directories());
             core.take_over(&disks)?;
             core.hardware = Box::new(disks);
             core.store = Some(store);
@@ -201,10 +202,13 @@ impl Core {
         self.changed()
     }
 
-    /// Where the links to an instance's disks are.
-    pub(crate) fn links(&self, instance: &str) -> Option<PathBuf> {
-        let disks = self.config.disks.as_ref()?;
-        Some(disks.devices.join(instance).join("by-id"))
+    /// Where the links to an instance's disks are. The directory is made, so that it can be watched
+    /// before there is any.
+    pub(crate) fn links(&self, instance: &str) -> Result<Option<PathBuf>> {
+        match &self.config.disks {
+            Some(directories) => disks::make_links(&directories.devices, instance).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Takes the disks of all instances out; the attachments stay for the next start. What is still

@@ -41,17 +41,17 @@ impl Disks {
         })
     }
 
+    /// The directories, without symbolic links on the way.
+    pub(crate) fn directories(&self) -> Directories {
+        Directories { images: self.images.clone(), devices: self.devices.clone() }
+    }
+
     fn image(&self, id: &str) -> PathBuf {
         self.images.join(id)
     }
 
-    /// The directory with the links of an instance.
-    pub(crate) fn links(&self, instance: &str) -> PathBuf {
-        self.devices.join(instance).join("by-id")
-    }
-
     fn link(&self, id: &str, instance: &str) -> PathBuf {
-        self.links(instance).join(format!("{MODEL}{}", serial(id)))
+        links(&self.devices, instance).join(format!("{MODEL}{}", serial(id)))
     }
 
     /// The loop device behind a plug, if it still is the volume's.
@@ -147,8 +147,7 @@ impl Disks {
     /// The node and the link of a new disk.
     fn show(&self, id: &str, instance: &str, device: &Labelled) -> Result<PathBuf> {
         let dir = self.devices.join(instance);
-        file::make_dir(&dir, 0o755)?;
-        file::make_dir(&self.links(instance), 0o755)?;
+        make_links(&self.devices, instance)?;
         let node = dir.join(free_name(&dir)?);
         let making = || format!("make device node {}", node.display());
         let (major, minor) = device.numbers;
@@ -169,6 +168,18 @@ impl Disks {
         }
         remove(&plug.node)
     }
+}
+
+fn links(devices: &Path, instance: &str) -> PathBuf {
+    devices.join(instance).join("by-id")
+}
+
+/// Makes the directory for the links of an instance.
+pub(crate) fn make_links(devices: &Path, instance: &str) -> Result<PathBuf> {
+    let links = links(devices, instance);
+    file::make_dir(&devices.join(instance), 0o755)?;
+    file::make_dir(&links, 0o755)?;
+    Ok(links)
 }
 
 /// The first `nvmeXn1` that isn't there; 0 is the root volume.

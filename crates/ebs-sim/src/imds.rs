@@ -115,12 +115,17 @@ fn get(core: &mut Core, id: &str, path: &str) -> Option<String> {
         "/meta-data/iam" => "info\nsecurity-credentials/".to_owned(),
         "/meta-data/iam/security-credentials" => ROLE.to_owned(),
         "/meta-data/mobula" => "devices".to_owned(),
-        "/meta-data/mobula/devices" => core.links(id)?.display().to_string(),
+        "/meta-data/mobula/devices" => links(core, id)?,
         "/dynamic" => "instance-identity/".to_owned(),
         "/dynamic/instance-identity" => "document".to_owned(),
         "/dynamic/instance-identity/document" => document(core, id)?,
         _ => return None,
     })
+}
+
+fn links(core: &Core, id: &str) -> Option<String> {
+    let links = core.links(id).inspect_err(|error| tracing::error!(%error, "no links"));
+    Some(links.ok()??.display().to_string())
 }
 
 fn credentials(core: &mut Core, id: &str) -> String {

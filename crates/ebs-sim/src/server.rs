@@ -73,6 +73,11 @@ impl Server {
         self.shared.endpoint(instance)
     }
 
+    pub(crate) fn endpoints(&self) -> BTreeMap<String, String> {
+        let found = self.shared.endpoints();
+        found.iter().map(|(id, address)| (id.clone(), format!("http://{address}"))).collect()
+    }
+
     pub(crate) async fn add_instance(&self, instance: InstanceConfig) -> Result<String> {
         self.shared.add_instance(instance).await
     }
