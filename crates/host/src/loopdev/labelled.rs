@@ -3,8 +3,8 @@
 //! survives the process that made it.
 
 use super::{
-    AUTOCLEAR, BLOCK, Image, LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_SET_STATUS64, Status, bound_devices,
-    configure_free, ioctl, open_device, open_image, status,
+    AUTOCLEAR, BLOCK, Image, LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_SET_STATUS64, Status,
+    bound_devices, configure_free, ioctl, open_device, open_image, status,
 };
 use error::{Error, IoContext, Result};
 use rustix::io::Errno;
@@ -53,7 +53,7 @@ pub fn attach_labelled(image: &Path, label: &str) -> Result<Labelled> {
     let file = open_image(image, false)?;
     let mut wanted = Status::EMPTY;
     wanted.file_name[..label.len()].copy_from_slice(label.as_bytes());
-    let path = configure_free(&file, image, wanted)?;
+    let (path, _) = configure_free(&file, image, wanted)?;
     look(&path).and_then(|found| {
         found.ok_or_else(|| {
             Error::aborted(format!("{} was detached while it was attached", path.display()))
