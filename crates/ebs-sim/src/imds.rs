@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// The longest that a token lasts, in seconds.
 const LONGEST: u64 = 21600;
-const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+pub(crate) const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aws-ec2-metadata-token";
 
 /// The tokens that were handed out: whose, and until when.
@@ -31,7 +31,7 @@ pub(crate) enum Served {
 }
 
 fn reply(status: u16, body: impl Into<String>) -> Served {
-    Served::Answer(Reply { status, body: body.into() })
+    Served::Answer(Reply::new(status, body))
 }
 
 /// Serves a request for a path below `/latest`.
@@ -81,7 +81,7 @@ fn new_token(core: &mut Core, request: &Request) -> Served {
     let token = format!("AQAE{}==", uuid::Uuid::new_v4().simple());
     let until = core.now() + seconds * 1000;
     core.tokens.0.insert(token.clone(), (request.instance.clone(), until));
-    reply(200, token)
+    Served::Answer(Reply { lasts: Some(seconds), ..Reply::new(200, token) })
 }
 
 fn is_allowed(core: &Core, request: &Request) -> bool {

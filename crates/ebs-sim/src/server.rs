@@ -305,8 +305,13 @@ async fn call(shared: &Arc<Shared>, request: Request) -> io::Result<http::Respon
 }
 
 fn plain(reply: Reply) -> http::Response<Body> {
-    let kind = kind_of(&reply);
-    answer(reply.status, kind, Full::new(Bytes::from(reply.body)).boxed_unsync())
+    let (kind, lasts) = (kind_of(&reply), reply.lasts);
+    let body = Full::new(Bytes::from(reply.body)).boxed_unsync();
+    let mut response = answer(reply.status, kind, body);
+    if let Some(seconds) = lasts {
+        response.headers_mut().insert(imds::TTL, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// The same answer, a byte at a time.
