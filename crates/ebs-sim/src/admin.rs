@@ -41,7 +41,7 @@ pub(crate) fn serve(core: &mut Core, request: &Request) -> Reply {
 
 /// An answer in JSON.
 pub(crate) fn reply(status: u16, value: &Value) -> Reply {
-    Reply { status, body: format!("{value:#}\n") }
+    Reply::new(status, format!("{value:#}\n"))
 }
 
 /// What went wrong, in JSON.

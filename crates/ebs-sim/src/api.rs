@@ -99,6 +99,14 @@ impl Drawn {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: String,
+    /// Seconds that the token in the body lasts: a header of the metadata service.
+    pub(crate) lasts: Option<u64>,
+}
+
+impl Reply {
+    pub(crate) fn new(status: u16, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), lasts: None }
+    }
 }
 
 /// Counts the call and draws what goes wrong with it.
@@ -133,14 +141,14 @@ pub(crate) fn answer(core: &mut Core, request: &Request, drawn: &Drawn) -> Reply
     match run(core, request, drawn) {
         Ok(inner) => {
             let write = if sts { xml::sts_response } else { xml::response };
-            Reply { status: 200, body: write(&drawn.action, &id, &inner) }
+            Reply::new(200, write(&drawn.action, &id, &inner))
         }
         Err(Refusal { status, code, message }) => {
             let body = match sts {
                 true => xml::sts_error(&code, &message, status, &id),
                 false => xml::error(&code, &message, &id),
             };
-            Reply { status, body }
+            Reply::new(status, body)
         }
     }
 }

@@ -67,6 +67,20 @@ impl Config {
     }
 }
 
+/// What a zone is called in every account: `us-east-1a` → `use1-az1`.
+pub(crate) fn zone_id(zone: &str) -> String {
+    let (region, letter) = zone.split_at(zone.len().saturating_sub(1));
+    let short: String = region
+        .split('-')
+        .map(|part| match part {
+            "ap" | "af" | "ca" | "cn" | "eu" | "il" | "me" | "mx" | "sa" | "us" => part,
+            part => part.get(..1).unwrap_or_default(),
+        })
+        .collect();
+    let number = letter.bytes().next().unwrap_or(b'a').saturating_sub(b'a') + 1;
+    format!("{short}-az{number}")
+}
+
 /// An instance of the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -210,6 +224,17 @@ mod tests {
         assert_eq!(config.zones_of("us-east-1")[0], "us-east-1a");
         assert_eq!(config.scenario.len(), 2);
         serde_json::from_str::<Config>(r#"{"dellays": {}}"#).expect_err("a misspelt key");
+    }
+
+    #[test]
+    fn zones_have_ids() {
+        for (zone, id) in [
+            ("us-east-1a", "use1-az1"),
+            ("eu-central-1c", "euc1-az3"),
+            ("ap-southeast-2b", "aps2-az2"),
+        ] {
+            assert_eq!(zone_id(zone), id);
+        }
     }
 
     #[test]

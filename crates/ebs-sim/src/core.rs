@@ -3,7 +3,7 @@
 
 use crate::config::{Config, Delays};
 use crate::credentials::Issued;
-use crate::disks::Disks;
+use crate::disks::{self, Disks};
 use crate::fault::{Effect, Fault, Faults};
 use crate::hardware::{Hardware, NoHardware};
 use crate::imds::Tokens;
@@ -43,6 +43,7 @@ pub(crate) struct Core {
     history: VecDeque<(u64, World)>,
     /// How far the account's clock is ahead of this machine's, in milliseconds.
     ahead: u64,
+    closed: bool,
     hardware: Box<dyn Hardware>,
     store: Option<Store>,
 }
@@ -63,6 +64,7 @@ impl Core {
             stale: BTreeMap::new(),
             history: VecDeque::new(),
             ahead: 0,
+            closed: false,
             hardware: Box::new(NoHardware),
             store: None,
             config,
@@ -71,6 +73,7 @@ impl Core {
             let (store, kept) = Store::open(&directories.images)?;
             (core.world, core.ahead) = (kept.world, kept.ahead);
             let disks = Disks::open(&directories)?;
+            core.config.disks = Some(disks.directories());
             core.take_over(&disks)?;
             core.hardware = Box::new(disks);
             core.store = Some(store);
@@ -87,23 +90,26 @@ impl Core {
     /// Finds the disks of the simulator before this one; those that are gone appear anew later.
     fn take_over(&mut self, disks: &Disks) -> Result<()> {
         let mut known = BTreeSet::new();
+        let mut nodes = BTreeSet::new();
         for volume in self.world.volumes.values_mut() {
             for attachment in &mut volume.attachments {
                 let Some(plug) = attachment.plug.take() else { continue };
                 if disks.is_plugged(&volume.id, &attachment.instance, &plug)? {
                     known.insert(plug.device.clone());
+                    nodes.insert(plug.node.clone());
                     attachment.plug = Some(plug);
                 } else {
                     disks.hide(&volume.id, &attachment.instance, &plug)?;
                     let adopted = disks.adopt(&volume.id, &attachment.instance, &known)?;
                     known.extend(adopted.iter().map(|plug| plug.device.clone()));
+                    nodes.extend(adopted.iter().map(|plug| plug.node.clone()));
                     attachment.plug = adopted;
                 }
             }
         }
         let volumes = self.world.volumes.values().map(|volume| &volume.id);
         let ids = volumes.chain(self.world.snapshots.keys()).cloned().collect();
-        disks.clear(&known, &ids)
+        disks.clear(&known, &nodes, &ids)
     }
 
     /// The account's clock; milliseconds since 1970.
@@ -172,6 +178,13 @@ impl Core {
 
     /// Sets a fault.
     pub(crate) fn inject(&mut self, fault: Fault) {
+        if let Effect::Partition { reset } = fault.effect {
+            let partition = if reset { Partition::Reset } else { Partition::Silent };
+            let all = self.world.instances.keys();
+            let meant = all.filter(|id| fault.instance.as_ref().is_none_or(|wanted| wanted == *id));
+            self.partitions.extend(meant.map(|id| (id.clone(), partition)));
+            return;
+        }
         let lies = fault.effect == Effect::Lie;
         let number = self.faults.inject(fault);
         if lies {
@@ -179,8 +192,9 @@ impl Core {
         }
     }
 
-    /// Clears all faults; what is stuck goes on.
+    /// Clears all faults; what is stuck goes on, what was partitioned hears again.
     pub(crate) fn clear_faults(&mut self) -> Result<()> {
+        self.partitions.clear();
         self.faults.clear();
         self.stale.clear();
         self.world.release();
@@ -188,21 +202,27 @@ impl Core {
         self.changed()
     }
 
-    /// Where the links to an instance's disks are.
-    pub(crate) fn links(&self, instance: &str) -> Option<PathBuf> {
-        let disks = self.config.disks.as_ref()?;
-        Some(disks.devices.join(instance).join("by-id"))
+    /// Where the links to an instance's disks are. The directory is made, so that it can be watched
+    /// before there is any.
+    pub(crate) fn links(&self, instance: &str) -> Result<Option<PathBuf>> {
+        match &self.config.disks {
+            Some(directories) => disks::make_links(&directories.devices, instance).map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// Takes the disks of all instances out; the attachments stay for the next start.
+    /// Takes the disks of all instances out; the attachments stay for the next start. What is still
+    /// called afterwards has no effect on them.
     pub(crate) fn close(&mut self) -> Result<()> {
-        let Some(directories) = &self.config.disks else { return Ok(()) };
-        let disks = Disks::open(directories)?;
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        let mut hardware = std::mem::replace(&mut self.hardware, Box::new(NoHardware));
         let mut failed = None;
         for volume in self.world.volumes.values() {
             for attachment in &volume.attachments {
                 let Some(plug) = &attachment.plug else { continue };
-                let let_go = disks.let_go(&volume.id, &attachment.instance, plug);
+                let let_go = hardware.let_go(&volume.id, &attachment.instance, plug);
                 failed = failed.or(let_go.err());
             }
         }

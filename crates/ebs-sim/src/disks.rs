@@ -41,17 +41,17 @@ impl Disks {
         })
     }
 
+    /// The directories, without symbolic links on the way.
+    pub(crate) fn directories(&self) -> Directories {
+        Directories { images: self.images.clone(), devices: self.devices.clone() }
+    }
+
     fn image(&self, id: &str) -> PathBuf {
         self.images.join(id)
     }
 
-    /// The directory with the links of an instance.
-    pub(crate) fn links(&self, instance: &str) -> PathBuf {
-        self.devices.join(instance).join("by-id")
-    }
-
     fn link(&self, id: &str, instance: &str) -> PathBuf {
-        self.links(instance).join(format!("{MODEL}{}", serial(id)))
+        links(&self.devices, instance).join(format!("{MODEL}{}", serial(id)))
     }
 
     /// The loop device behind a plug, if it still is the volume's.
@@ -82,13 +82,41 @@ impl Disks {
 
     /// Takes away what no attachment knows, and removes images that nobody knows: the work of a
     /// simulator that was killed meanwhile.
-    pub(crate) fn clear(&self, known: &BTreeSet<PathBuf>, ids: &BTreeSet<String>) -> Result<()> {
+    pub(crate) fn clear(
+        &self,
+        known: &BTreeSet<PathBuf>,
+        nodes: &BTreeSet<PathBuf>,
+        ids: &BTreeSet<String>,
+    ) -> Result<()> {
         for id in ids {
             for device in self.devices_of(id)?.iter().filter(|one| !known.contains(&one.device)) {
                 device.take_away()?;
             }
         }
+        self.clear_nodes(nodes)?;
         self.clear_images(ids)
+    }
+
+    /// Device nodes and links of disks that are no more.
+    fn clear_nodes(&self, known: &BTreeSet<PathBuf>) -> Result<()> {
+        for instance in entries(&self.devices)? {
+            for node in entries(&instance)?.into_iter().filter(|node| !known.contains(node)) {
+                if node.is_dir() {
+                    for link in entries(&node)? {
+                        let leads = fs::read_link(&link).is_ok_and(|node| known.contains(&node));
+                        if !leads {
+                            remove(&link)?;
+                        }
+                    }
+                } else if node
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with("nvme"))
+                {
+                    remove(&node)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every device of a volume.
@@ -96,7 +124,8 @@ impl Disks {
         let image = self.image(id);
         let mut found = Vec::new();
         for device in labelled()?.into_iter().filter(|one| one.label == serial(id)) {
-            if image.exists() && device.is_of(&image)? {
+            // Whose images were removed meanwhile: IDs are like no others.
+            if !image.exists() || device.is_of(&image)? {
                 found.push(device);
             }
         }
@@ -105,31 +134,20 @@ impl Disks {
 
     /// Images that nobody knows were made by a call that never came to its end.
     fn clear_images(&self, known: &BTreeSet<String>) -> Result<()> {
-        let list = || format!("list {}", self.images.display());
-        for entry in fs::read_dir(&self.images).doing(list)? {
-            let name = entry.doing(list)?.file_name().to_string_lossy().into_owned();
+        for image in entries(&self.images)? {
+            let name = image.file_name().unwrap_or_default().to_string_lossy();
             let is_image = name.starts_with("vol-") || name.starts_with("snap-");
-            if is_image && !known.contains(&name) {
-                remove(&self.image(&name))?;
+            if is_image && !known.contains(name.as_ref()) {
+                remove(&image)?;
             }
         }
         Ok(())
     }
 
-    /// Lets go of a disk for the end of the simulator: what is still mounted stays until it is
-    /// unmounted, with all its data.
-    pub(crate) fn let_go(&self, id: &str, instance: &str, plug: &Plug) -> Result<()> {
-        if let Some(device) = self.find(id, plug)? {
-            device.let_go()?;
-        }
-        self.hide(id, instance, plug)
-    }
-
     /// The node and the link of a new disk.
     fn show(&self, id: &str, instance: &str, device: &Labelled) -> Result<PathBuf> {
         let dir = self.devices.join(instance);
-        file::make_dir(&dir, 0o755)?;
-        file::make_dir(&self.links(instance), 0o755)?;
+        make_links(&self.devices, instance)?;
         let node = dir.join(free_name(&dir)?);
         let making = || format!("make device node {}", node.display());
         let (major, minor) = device.numbers;
@@ -152,12 +170,33 @@ impl Disks {
     }
 }
 
+fn links(devices: &Path, instance: &str) -> PathBuf {
+    devices.join(instance).join("by-id")
+}
+
+/// Makes the directory for the links of an instance.
+pub(crate) fn make_links(devices: &Path, instance: &str) -> Result<PathBuf> {
+    let links = links(devices, instance);
+    file::make_dir(&devices.join(instance), 0o755)?;
+    file::make_dir(&links, 0o755)?;
+    Ok(links)
+}
+
 /// The first `nvmeXn1` that isn't there; 0 is the root volume.
 fn free_name(dir: &Path) -> Result<String> {
     let names = (1..1000).map(|number| format!("nvme{number}n1"));
     names.into_iter().find(|name| !dir.join(name).exists()).ok_or_else(|| {
         Error::resource_exhausted(format!("every device name in {} is taken", dir.display()))
     })
+}
+
+/// What is in a directory; nothing in what is none.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let list = || format!("list {}", dir.display());
+    fs::read_dir(dir).doing(list)?.map(|entry| Ok(entry.doing(list)?.path())).collect()
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -220,6 +259,13 @@ impl Hardware for Disks {
         }
         self.hide(id, instance, plug)?;
         Ok(Unplugged::Gone)
+    }
+
+    fn let_go(&mut self, id: &str, instance: &str, plug: &Plug) -> Result<()> {
+        if let Some(device) = self.find(id, plug)? {
+            device.let_go()?;
+        }
+        self.hide(id, instance, plug)
     }
 }
 

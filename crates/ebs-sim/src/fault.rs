@@ -82,6 +82,13 @@ pub enum Effect {
     },
     /// The credentials of the call, which an instance got from its metadata, expire with it.
     ExpireCredentials,
+    /// The instance is cut off from the network, when the fault is set: its listener accepts and
+    /// never answers, or closes each connection. Until faults are cleared or it is healed.
+    Partition {
+        /// Connections are closed.
+        #[serde(default)]
+        reset: bool,
+    },
     /// The metadata service closes every connection.
     ImdsDown,
     /// The metadata service is switched off: 403.

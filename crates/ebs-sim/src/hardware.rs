@@ -43,6 +43,10 @@ pub(crate) trait Hardware: Send {
     /// The disk vanishes from the instance: if it is used there, only when `force`, and then
     /// nothing is written by that use any more.
     fn unplug(&mut self, id: &str, instance: &str, plug: &Plug, force: bool) -> Result<Unplugged>;
+
+    /// The end of the simulator: what is still mounted stays until it is unmounted, with all its
+    /// data.
+    fn let_go(&mut self, id: &str, instance: &str, plug: &Plug) -> Result<()>;
 }
 
 /// No disks: everything succeeds.
@@ -71,5 +75,9 @@ impl Hardware for NoHardware {
 
     fn unplug(&mut self, _: &str, _: &str, _: &Plug, _: bool) -> Result<Unplugged> {
         Ok(Unplugged::Gone)
+    }
+
+    fn let_go(&mut self, _id: &str, _instance: &str, _plug: &Plug) -> Result<()> {
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>).
 
 use crate::api::{Reply, Request};
+use crate::config::zone_id;
 use crate::core::Core;
 use crate::credentials::ROLE;
 use crate::fault::{About, Effect};
@@ -23,8 +24,6 @@ pub(crate) struct Tokens(BTreeMap<String, (String, u64)>);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Served {
     Answer(Reply),
-    /// A token that lasts for so many seconds, which a header says.
-    Token(Reply, u64),
     /// The connection is closed.
     Closed,
     /// No answer ever comes.
@@ -32,7 +31,7 @@ pub(crate) enum Served {
 }
 
 fn reply(status: u16, body: impl Into<String>) -> Served {
-    Served::Answer(Reply { status, body: body.into() })
+    Served::Answer(Reply::new(status, body))
 }
 
 /// Serves a request for a path below `/latest`.
@@ -82,7 +81,7 @@ fn new_token(core: &mut Core, request: &Request) -> Served {
     let token = format!("AQAE{}==", uuid::Uuid::new_v4().simple());
     let until = core.now() + seconds * 1000;
     core.tokens.0.insert(token.clone(), (request.instance.clone(), until));
-    Served::Token(Reply { status: 200, body: token }, seconds)
+    Served::Answer(Reply { lasts: Some(seconds), ..Reply::new(200, token) })
 }
 
 fn is_allowed(core: &Core, request: &Request) -> bool {
@@ -107,7 +106,8 @@ fn get(core: &mut Core, id: &str, path: &str) -> Option<String> {
         "/meta-data/instance-id" => instance.id,
         "/meta-data/instance-type" => instance.kind,
         "/meta-data/local-ipv4" => "127.0.0.1".to_owned(),
-        "/meta-data/placement" => "availability-zone\nregion".to_owned(),
+        "/meta-data/placement" => "availability-zone\navailability-zone-id\nregion".to_owned(),
+        "/meta-data/placement/availability-zone-id" => zone_id(&instance.zone),
         "/meta-data/placement/availability-zone" => instance.zone,
         "/meta-data/placement/region" => instance.region,
         "/meta-data/services/domain" => "amazonaws.com".to_owned(),
@@ -115,12 +115,17 @@ fn get(core: &mut Core, id: &str, path: &str) -> Option<String> {
         "/meta-data/iam" => "info\nsecurity-credentials/".to_owned(),
         "/meta-data/iam/security-credentials" => ROLE.to_owned(),
         "/meta-data/mobula" => "devices".to_owned(),
-        "/meta-data/mobula/devices" => core.links(id)?.display().to_string(),
+        "/meta-data/mobula/devices" => links(core, id)?,
         "/dynamic" => "instance-identity/".to_owned(),
         "/dynamic/instance-identity" => "document".to_owned(),
         "/dynamic/instance-identity/document" => document(core, id)?,
         _ => return None,
     })
+}
+
+fn links(core: &Core, id: &str) -> Option<String> {
+    let links = core.links(id).inspect_err(|error| tracing::error!(%error, "no links"));
+    Some(links.ok()??.display().to_string())
 }
 
 fn credentials(core: &mut Core, id: &str) -> String {

@@ -4,6 +4,10 @@
 //!
 //! It knows AWS's documentation and nothing of those who call it.
 //!
+//! All instances share one kernel, which shows in one place: xfs and btrfs refuse to mount a volume
+//! again while a mount that it was taken away from by force is still there (the same UUID twice);
+//! ext4 does not mind.
+//!
 //! ```text
 //! server ─▶ api ─▶ actions ─▶ world (pure; time is an argument) ─▶ hardware ◀─ disks
 //!    ├────▶ imds

@@ -73,6 +73,11 @@ impl Server {
         self.shared.endpoint(instance)
     }
 
+    pub(crate) fn endpoints(&self) -> BTreeMap<String, String> {
+        let found = self.shared.endpoints();
+        found.iter().map(|(id, address)| (id.clone(), format!("http://{address}"))).collect()
+    }
+
     pub(crate) async fn add_instance(&self, instance: InstanceConfig) -> Result<String> {
         self.shared.add_instance(instance).await
     }
@@ -220,11 +225,6 @@ async fn respond(
         let served = shared.blocking(move |core| imds::serve(core, &request)).await;
         return match served.map_err(io::Error::other)? {
             Served::Answer(reply) => Ok(plain(reply)),
-            Served::Token(reply, seconds) => {
-                let mut answer = plain(reply);
-                answer.headers_mut().insert(imds::TTL, HeaderValue::from(seconds));
-                Ok(answer)
-            }
             Served::Closed => Err(closed()),
             Served::Silence => std::future::pending().await,
         };
@@ -305,8 +305,13 @@ async fn call(shared: &Arc<Shared>, request: Request) -> io::Result<http::Respon
 }
 
 fn plain(reply: Reply) -> http::Response<Body> {
-    let kind = kind_of(&reply);
-    answer(reply.status, kind, Full::new(Bytes::from(reply.body)).boxed_unsync())
+    let (kind, lasts) = (kind_of(&reply), reply.lasts);
+    let body = Full::new(Bytes::from(reply.body)).boxed_unsync();
+    let mut response = answer(reply.status, kind, body);
+    if let Some(seconds) = lasts {
+        response.headers_mut().insert(imds::TTL, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// The same answer, a byte at a time.

@@ -39,6 +39,12 @@ impl Simulator {
         found.unwrap_or_else(|| panic!("there is no instance {instance} in this simulator"))
     }
 
+    /// The base URLs of all instances, by ID.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeMap<String, String> {
+        self.server.endpoints()
+    }
+
     /// Adds an instance; answers its endpoint.
     pub async fn add_instance(&self, instance: InstanceConfig) -> Result<String> {
         self.server.add_instance(instance).await

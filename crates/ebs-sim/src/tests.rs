@@ -1,4 +1,5 @@
-//! The simulator over its sockets, as a client sees it.
+//! The simulator over its sockets, as a client sees it; and its state machine with a machine that
+//! fails.
 
 mod client;
 mod disks;
@@ -6,3 +7,4 @@ mod faults;
 mod imds;
 mod snapshots;
 mod volumes;
+mod world;

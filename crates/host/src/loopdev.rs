@@ -288,12 +288,14 @@ fn set_autoclear(device: &mut Loop, wanted: bool) -> Result<()> {
 /// Attaches `file` to a device that was free.
 fn configure(file: &File, image: &Path, attach: Attach) -> Result<Loop> {
     let flags = AUTOCLEAR | if attach.read_only { READ_ONLY } else { 0 };
-    let path = configure_free(file, image, Status { flags, ..Status::EMPTY })?;
+    // Open until it is opened again: the kernel would detach it in between.
+    let (path, _open) = configure_free(file, image, Status { flags, ..Status::EMPTY })?;
     finish(&path, image, attach)
 }
 
-/// Attaches `file` to the first free device that nobody else snatches away, as `wanted`.
-fn configure_free(file: &File, image: &Path, wanted: Status) -> Result<PathBuf> {
+/// Attaches `file` to the first free device that nobody else snatches away, as `wanted`; the device
+/// and its path.
+fn configure_free(file: &File, image: &Path, wanted: Status) -> Result<(PathBuf, File)> {
     let control =
         OpenOptions::new().read(true).write(true).open("/dev/loop-control").doing(|| {
             "open /dev/loop-control (is the kernel module loop loaded? modprobe loop)".to_owned()
@@ -303,7 +305,7 @@ fn configure_free(file: &File, image: &Path, wanted: Status) -> Result<PathBuf> 
         let path = node(number)?;
         let device = open_device(&path, true).doing(|| format!("open {}", path.display()))?;
         match configure_device(&device, file, wanted) {
-            Ok(()) => return Ok(path),
+            Ok(()) => return Ok((path, device)),
             Err(Errno::BUSY) => std::thread::sleep(POLL),
             Err(errno) => return Err(not_attached(image, &path, errno)),
         }

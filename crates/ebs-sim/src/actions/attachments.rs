@@ -10,6 +10,9 @@ pub(super) fn attach(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     let volume = call.params.need("VolumeId")?;
     let instance = call.params.need("InstanceId")?;
     let device = call.params.need("Device")?;
+    if let Some(card) = call.params.number::<u32>("EbsCardIndex")?.filter(|card| *card != 0) {
+        return Err(Refusal::parameter("ebsCardIndex", card, "The instance type has one EBS card"));
+    }
     let (region, marks) = (call.region(), call.marks);
     call.world.check_attach(&volume, &instance, &device, &region)?;
     if marks.kms_disabled && call.world.volume(&volume, &region)?.encrypted {

@@ -5,7 +5,7 @@ use super::filters::Filters;
 use super::paging::{Page, write_next};
 use crate::refusal::{Answered, Refusal};
 use crate::timestamp::iso;
-use crate::world::snapshot::{FastRestore, SnapshotState};
+use crate::world::snapshot::{FastRestore, Snapshot, SnapshotState};
 use crate::world::tags::Tags;
 use crate::xml::Xml;
 
@@ -41,23 +41,9 @@ fn switch(call: &mut Call<'_>, xml: &mut Xml, disable: bool) -> Answered<()> {
     let (mut done, mut refused): (Vec<Row>, Vec<(String, String, Refusal)>) = Default::default();
     for id in &ids {
         for zone in &zones {
-            let switched = world.snapshot_mut(id, &region).and_then(|snapshot| {
-                if snapshot.state != SnapshotState::Completed {
-                    let what = format!("Snapshot {id} is '{}'", snapshot.state.name());
-                    return Err(Refusal::client("IncorrectState", what));
-                }
-                let fresh = FastRestore { enabling: now, due, disabling: false };
-                if disable && !snapshot.fast.contains_key(zone) {
-                    let what = format!("Fast restore of {id} is not enabled in {zone}");
-                    return Err(Refusal::client("InvalidParameterValue", what));
-                }
-                let fast = snapshot.fast.entry(zone.clone()).or_insert(fresh);
-                if fast.disabling != disable {
-                    (fast.disabling, fast.due) = (disable, due);
-                }
-                Ok(*fast)
-            });
-            match switched {
+            let wanted = FastRestore { enabling: now, due, disabling: disable };
+            let snapshot = world.snapshot_mut(id, &region);
+            match snapshot.and_then(|snapshot| switch_one(snapshot, zone, wanted)) {
                 Ok(fast) => done.push((id.clone(), zone.clone(), fast)),
                 Err(refusal) => refused.push((id.clone(), zone.clone(), refusal)),
             }
@@ -75,6 +61,23 @@ fn switch(call: &mut Call<'_>, xml: &mut Xml, disable: bool) -> Answered<()> {
         });
     });
     Ok(())
+}
+
+/// Switches it in one zone; what is so already stays as it is.
+fn switch_one(snapshot: &mut Snapshot, zone: &str, wanted: FastRestore) -> Answered<FastRestore> {
+    let id = &snapshot.id;
+    if snapshot.state != SnapshotState::Completed {
+        let what = format!("Snapshot {id} is '{}'", snapshot.state.name());
+        return Err(Refusal::client("IncorrectState", what));
+    }
+    if wanted.disabling && !snapshot.fast.contains_key(zone) {
+        return Err(Refusal::value(format!("Fast restore of {id} is not enabled in {zone}")));
+    }
+    let fast = snapshot.fast.entry(zone.to_owned()).or_insert(wanted);
+    if fast.disabling != wanted.disabling {
+        (fast.disabling, fast.due) = (wanted.disabling, wanted.due);
+    }
+    Ok(*fast)
 }
 
 pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {

@@ -7,6 +7,7 @@ use super::tagging;
 use crate::refusal::{Answered, Refusal};
 use crate::timestamp::iso;
 use crate::world::World;
+use crate::world::attachment::AttachmentState;
 use crate::world::instance::{Change, IMAGE, Instance, InstanceState, ROOT_DEVICE};
 use crate::world::limits::{self, InstanceType};
 use crate::world::tags::Tags;
@@ -38,6 +39,7 @@ fn values(world: &World, instance: &Instance, name: &str) -> Vec<String> {
 }
 
 pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
+    call.params.boolean("IncludeManagedResources")?;
     let ids = call.params.list("InstanceId");
     let filters = Filters::take(&mut call.params, &FILTERS)?;
     let page = Page::take(&mut call.params, 5, !ids.is_empty())?;
@@ -80,7 +82,12 @@ fn write(xml: &mut Xml, world: &World, instance: &Instance) {
         xml.text("deviceName", &attachment.device);
         xml.node("ebs", |xml| {
             xml.text("volumeId", &volume.id);
-            xml.text("status", attachment.state.name());
+            // This list knows no `busy`.
+            let state = match attachment.state {
+                AttachmentState::Busy => AttachmentState::Detaching,
+                other => other,
+            };
+            xml.text("status", state.name());
             xml.text("attachTime", iso(attachment.since));
             xml.text("deleteOnTermination", attachment.delete_on_termination);
         });
@@ -106,14 +113,16 @@ pub(super) fn start(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
 }
 
 pub(super) fn stop(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
-    for known in ["Force", "Hibernate"] {
+    for known in ["Force", "Hibernate", "SkipOsShutdown"] {
         call.params.boolean(known)?;
     }
     change(call, xml, Change::Stop)
 }
 
 pub(super) fn terminate(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
-    call.params.boolean("Force")?;
+    for known in ["Force", "SkipOsShutdown"] {
+        call.params.boolean(known)?;
+    }
     change(call, xml, Change::Terminate)
 }
 
@@ -138,6 +147,7 @@ fn change(call: &mut Call<'_>, xml: &mut Xml, change: Change) -> Answered<()> {
 }
 
 pub(super) fn describe_types(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
+    call.params.boolean("IncludeUnsupportedInRegion")?;
     let mut names = call.params.list("InstanceType");
     let filters = Filters::take(&mut call.params, &["hypervisor", "instance-type"])?;
     let page = Page::take(&mut call.params, 5, !names.is_empty())?;

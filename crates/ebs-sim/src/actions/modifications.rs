@@ -9,6 +9,9 @@ use crate::world::kinds::Shape;
 use crate::world::modification::{Modification, ModificationState};
 use crate::xml::Xml;
 
+/// IOPS of a volume that becomes one of a type with such a setting.
+const DEFAULT_IOPS: u64 = 3000;
+
 pub(super) fn modify(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     let (id, region) = (call.params.need("VolumeId")?, call.region());
     let volume = call.world.volume(&id, &region)?.clone();
@@ -30,12 +33,12 @@ pub(super) fn modify(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     }
     let current = &volume.shape;
     let same_kind = kind.as_ref().is_none_or(|kind| *kind == current.kind);
-    // What isn't given stays, if the type can have it.
-    let keeps_iops = same_kind && current.kind != "gp2" || kind.as_deref() == Some("gp3");
-    let kept = current.iops.filter(|_| keeps_iops).map(|iops| match kind.as_deref() {
-        Some("gp3") => iops.max(3000),
-        _ => iops,
-    });
+    // What isn't given stays, as long as the type does.
+    let kept = match kind.as_deref().unwrap_or(&current.kind) {
+        "gp3" | "io1" | "io2" if same_kind => current.iops,
+        "gp3" | "io1" | "io2" => Some(DEFAULT_IOPS),
+        _ => None,
+    };
     let target = Shape::check(
         kind.as_ref().unwrap_or(&current.kind),
         size.unwrap_or(current.size),
@@ -50,10 +53,12 @@ pub(super) fn modify(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     Ok(())
 }
 
-const FILTERS: [&str; 6] = [
+const FILTERS: [&str; 8] = [
     "modification-state",
+    "original-iops",
     "original-size",
     "original-volume-type",
+    "target-iops",
     "target-size",
     "target-volume-type",
     "volume-id",
@@ -80,8 +85,11 @@ pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
         .filter_map(|volume| Some((volume, volume.modification.as_ref()?)))
         .filter(|(volume, found)| {
             filters.pass(&volume.tags, |name| {
+                let number = |value: Option<u64>| value.unwrap_or_default().to_string();
                 vec![match name {
                     "modification-state" => found.state.name().to_owned(),
+                    "original-iops" => number(found.original.iops),
+                    "target-iops" => number(found.target.iops),
                     "original-size" => found.original.size.to_string(),
                     "original-volume-type" => found.original.kind.clone(),
                     "target-size" => found.target.size.to_string(),

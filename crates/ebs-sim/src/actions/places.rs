@@ -2,6 +2,7 @@
 
 use super::Call;
 use super::filters::Filters;
+use crate::config::zone_id;
 use crate::refusal::{Answered, Refusal};
 use crate::world::tags::Tags;
 use crate::xml::Xml;
@@ -10,11 +11,17 @@ use crate::xml::Xml;
 const REGIONS: [&str; 4] = ["eu-central-1", "eu-west-1", "us-east-1", "us-west-2"];
 
 pub(super) fn zones(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
-    let names = call.params.list("ZoneName");
+    let mut names = call.params.list("ZoneName");
+    let ids = call.params.list("ZoneId");
     call.params.boolean("AllAvailabilityZones")?;
-    let filters = Filters::take(&mut call.params, &["region-name", "state", "zone-name"])?;
+    let filters =
+        Filters::take(&mut call.params, &["region-name", "state", "zone-id", "zone-name"])?;
     let region = call.region();
     let all = call.config.zones_of(&region);
+    for id in ids {
+        let found = all.iter().find(|zone| zone_id(zone) == id);
+        names.push(found.cloned().unwrap_or(id));
+    }
     if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
         return Err(Refusal::value(format!("Invalid availability zone: [{unknown}]")));
     }
@@ -25,6 +32,7 @@ pub(super) fn zones(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
                 vec![match name {
                     "region-name" => region.clone(),
                     "state" => "available".to_owned(),
+                    "zone-id" => zone_id(zone),
                     _ => (*zone).clone(),
                 }]
             })
@@ -33,6 +41,7 @@ pub(super) fn zones(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
         xml.text("zoneName", zone);
         xml.text("zoneState", "available");
         xml.text("regionName", &region);
+        xml.text("zoneId", zone_id(zone));
         xml.text("zoneType", "availability-zone");
         xml.text("optInStatus", "opt-in-not-required");
         xml.node("messageSet", |_| ());

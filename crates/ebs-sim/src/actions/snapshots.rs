@@ -124,7 +124,7 @@ pub(super) fn delete(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     Ok(())
 }
 
-const FILTERS: [&str; 9] = [
+const FILTERS: [&str; 10] = [
     "description",
     "encrypted",
     "owner-id",
@@ -132,6 +132,7 @@ const FILTERS: [&str; 9] = [
     "snapshot-id",
     "start-time",
     "status",
+    "storage-tier",
     "volume-id",
     "volume-size",
 ];
@@ -174,6 +175,7 @@ fn value(snapshot: &Snapshot, name: &str, account: &str, now: u64) -> String {
         "snapshot-id" => snapshot.id.clone(),
         "start-time" => iso(snapshot.began),
         "status" => snapshot.state.name().to_owned(),
+        "storage-tier" => "standard".to_owned(),
         "volume-id" => snapshot.volume.clone(),
         _ => snapshot.size.to_string(),
     }

@@ -5,6 +5,7 @@ use super::attachments;
 use super::filters::{Filters, check_ids};
 use super::paging::{Page, write_next};
 use super::tagging;
+use crate::config::zone_id;
 use crate::refusal::{Answered, Refusal};
 use crate::timestamp::iso;
 use crate::world::kinds::Shape;
@@ -16,7 +17,7 @@ use crate::xml::Xml;
 const LONGEST_TOKEN: usize = 64;
 
 pub(super) fn create(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
-    let token = take_token(call, &["AvailabilityZone"])?;
+    let token = take_token(call, &["AvailabilityZone", "AvailabilityZoneId"])?;
     let zone = take_zone(call)?;
     let snapshot = call.params.take("SnapshotId").filter(|id| !id.is_empty());
     let size = call.params.number("Size")?;
@@ -95,7 +96,7 @@ pub(super) fn copy(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     let id = call.params.need("SourceVolumeId")?;
     let source = call.world.volume(&id, &region)?.clone();
     let size = call.params.number("Size")?.unwrap_or(source.shape.size);
-    let kind = call.params.take("VolumeType").unwrap_or_else(|| "gp3".to_owned());
+    let kind = call.params.take("VolumeType").unwrap_or_else(|| "gp2".to_owned());
     let (iops, throughput) = (call.params.number("Iops")?, call.params.number("Throughput")?);
     let multi_attach = call.params.boolean("MultiAttachEnabled")?.unwrap_or_default();
     let encrypted = call.params.boolean("Encrypted")?.unwrap_or_default() || source.encrypted;
@@ -162,8 +163,19 @@ fn take_token(call: &mut Call<'_>, except: &[&str]) -> Answered<Option<Token>> {
 }
 
 fn take_zone(call: &mut Call<'_>) -> Answered<String> {
+    let zones = call.config.zones_of(&call.region());
+    if let Some(id) = call.params.take("AvailabilityZoneId") {
+        if call.params.take("AvailabilityZone").is_some() {
+            return Err(Refusal::combination(
+                "Give either AvailabilityZone or AvailabilityZoneId, not both",
+            ));
+        }
+        return zones.into_iter().find(|zone| zone_id(zone) == id).ok_or_else(|| {
+            Refusal::client("InvalidZone.NotFound", format!("The zone '{id}' does not exist."))
+        });
+    }
     let zone = call.params.need("AvailabilityZone")?;
-    match call.config.zones_of(&call.region()).contains(&zone) {
+    match zones.contains(&zone) {
         true => Ok(zone),
         false => Err(Refusal::client(
             "InvalidZone.NotFound",
@@ -185,13 +197,14 @@ pub(super) fn delete(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     Ok(())
 }
 
-const FILTERS: [&str; 15] = [
+const FILTERS: [&str; 16] = [
     "attachment.attach-time",
     "attachment.delete-on-termination",
     "attachment.device",
     "attachment.instance-id",
     "attachment.status",
     "availability-zone",
+    "availability-zone-id",
     "create-time",
     "encrypted",
     "multi-attach-enabled",
@@ -217,6 +230,7 @@ fn values(volume: &Volume, name: &str) -> Vec<String> {
         "attachment.instance-id" => of_attachments(|one| one.instance.clone()),
         "attachment.status" => of_attachments(|one| one.state.name().to_owned()),
         "availability-zone" => vec![volume.zone.clone()],
+        "availability-zone-id" => vec![zone_id(&volume.zone)],
         "create-time" => vec![iso(volume.created)],
         "encrypted" => vec![volume.encrypted.to_string()],
         "multi-attach-enabled" => vec![volume.multi_attach.to_string()],
@@ -230,6 +244,7 @@ fn values(volume: &Volume, name: &str) -> Vec<String> {
 }
 
 pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
+    call.params.boolean("IncludeManagedResources")?;
     let ids = call.params.list("VolumeId");
     let filters = Filters::take(&mut call.params, &FILTERS)?;
     let page = Page::take(&mut call.params, 5, !ids.is_empty())?;
@@ -249,6 +264,7 @@ pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
 }
 
 pub(super) fn describe_status(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
+    call.params.boolean("IncludeManagedResources")?;
     let ids = call.params.list("VolumeId");
     let filters = Filters::take(&mut call.params, &["availability-zone", "volume-status.status"])?;
     let page = Page::take(&mut call.params, 5, !ids.is_empty())?;
@@ -288,6 +304,7 @@ fn write(xml: &mut Xml, volume: &Volume) {
     xml.text("snapshotId", volume.snapshot.as_deref().unwrap_or_default());
     xml.optional("sourceVolumeId", volume.source.as_ref());
     xml.text("availabilityZone", &volume.zone);
+    xml.text("availabilityZoneId", zone_id(&volume.zone));
     xml.optional("outpostArn", volume.outpost.as_ref());
     xml.text("status", volume.state());
     xml.text("createTime", iso(volume.created));

@@ -27,6 +27,8 @@ pub(super) fn config() -> Config {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// The status line and the headers.
+    pub(super) head: String,
     pub(super) body: String,
 }
 
@@ -226,7 +228,7 @@ fn parse(text: &str) -> Option<Answer> {
         Some(_) => return None,
         None => dechunked(body)?,
     };
-    Some(Answer { status, body })
+    Some(Answer { status, head: head.to_owned(), body })
 }
 
 fn dechunked(mut rest: &str) -> Option<String> {

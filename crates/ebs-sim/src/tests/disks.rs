@@ -30,8 +30,7 @@ impl Machine {
     }
 
     fn config(&self) -> Config {
-        let (images, devices) = (self.dir.path().join("images"), self.dir.path().join("devices"));
-        Config { disks: Some(Disks { images, devices }), ..config() }
+        config_in(self.dir.path())
     }
 
     async fn start(&self) -> (Simulator, Client) {
@@ -71,6 +70,11 @@ impl Machine {
         Linux::default().mount(&request).unwrap();
         target
     }
+}
+
+fn config_in(dir: &Path) -> Config {
+    let (images, devices) = (dir.join("images"), dir.join("devices"));
+    Config { disks: Some(Disks { images, devices }), ..config() }
 }
 
 fn format(device: &Path) {
@@ -191,7 +195,7 @@ async fn snapshots_and_copies_have_the_data_of_their_moment() {
     format(&device);
     let target = machine.mount(&device, "here");
     write(&target.join("file"), "then").unwrap();
-    rustix_sync(&target);
+    flush(&target);
     let by = [("VolumeId", id.as_str())];
     let snapshot = client.ok("CreateSnapshot", &by).await.get("snapshotId").to_owned();
     let copy = client.ok("CopyVolumes", &[("SourceVolumeId", &id)]).await;
@@ -212,7 +216,7 @@ async fn snapshots_and_copies_have_the_data_of_their_moment() {
 }
 
 /// All of a file system on its device: what was written without a sync, too.
-fn rustix_sync(target: &Path) {
+fn flush(target: &Path) {
     drop(Linux::default().freeze(target).unwrap());
 }
 
@@ -264,4 +268,75 @@ async fn everything_is_there_again_after_the_end_of_the_simulator() {
     client.wait_for(&used, "available").await;
     sim.shutdown().await.unwrap();
     assert_eq!(loops_in(machine.dir.path()), 0);
+}
+
+#[tokio::test]
+async fn no_loop_device_outlives_a_simulator_whose_images_were_removed() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let dir = machine.dir.path().to_owned();
+    let (sim, client) = machine.start().await;
+    let id = client.volume(&[]).await;
+    client.attach(&id, HERE, "/dev/xvdba").await;
+    assert_eq!(loops_in(&dir), 1);
+    drop(machine);
+    assert_eq!(loops_in(&dir), 1);
+    drop(sim);
+    assert_eq!(loops_in(&dir), 0);
+    assert!(!dir.exists());
+}
+
+/// The child of the test below: a simulator with two attached volumes, until it is killed.
+#[tokio::test]
+async fn a_child_that_waits_to_be_killed() {
+    let Some(dir) = std::env::var_os("EBS_SIM_CHILD").map(PathBuf::from) else { return };
+    let sim = Simulator::start(config_in(&dir)).await.unwrap();
+    let client = Client::new(&sim, HERE);
+    for device in ["/dev/xvdba", "/dev/xvdbb"] {
+        let volume = client.volume(&[]).await;
+        client.attach(&volume, HERE, device).await;
+    }
+    write(&dir.join("ready"), "").unwrap();
+    // Long before that it is killed; not for ever, should its parent be.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a simulator to be killed")]
+async fn a_simulator_that_was_killed_goes_on_where_it_was() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let dir = machine.dir.path();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "tests::disks::a_child_that_waits_to_be_killed"]);
+    let mut child = child.env("EBS_SIM_CHILD", dir).spawn().unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while !dir.join("ready").exists() {
+        assert!(std::time::Instant::now() < until, "the child never was ready");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What a kill in the middle of a call leaves: a node, a link and an image that nobody knows.
+    let stray = dir.join("devices").join(HERE).join("nvme7n1");
+    write(&stray, "").unwrap();
+    let image = dir.join("images").join(format!("vol-0{}", "0".repeat(16)));
+    write(&image, "").unwrap();
+    let (sim, client) = machine.start().await;
+    let volumes = sim.volumes();
+    assert_eq!(volumes.len(), 2);
+    for volume in &volumes {
+        assert_eq!(volume.attachments[0].state, "attached");
+        machine.device(&volume.id, HERE);
+    }
+    assert_eq!(loops_in(dir), 2);
+    assert!(!stray.exists() && !image.exists());
+    client.ok("DetachVolume", &[("VolumeId", &volumes[0].id)]).await;
+    client.wait_for(&volumes[0].id, "available").await;
+    drop(sim);
+    assert_eq!(loops_in(dir), 0);
 }

@@ -119,6 +119,10 @@ async fn a_partitioned_instance_hears_nothing_and_the_others_go_on() {
     sim.heal(HERE);
     assert!(silent.await.unwrap().is_none());
     assert!(sim.volumes().is_empty());
+    sim.inject(Fault::new(Effect::Partition { reset: true }).of(THERE));
+    assert!(Client::new(&sim, THERE).try_call("DescribeRegions", &[]).await.is_none());
+    sim.clear_faults();
+    Client::new(&sim, THERE).ok("DescribeRegions", &[]).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ async fn token(client: &Client) -> String {
     let ttl = headers("x-aws-ec2-metadata-token-ttl-seconds", "60");
     let answer = client.send("PUT", "/latest/api/token", &ttl, "").await.unwrap();
     assert_eq!(answer.status, 200);
+    // SDKs take no token without it.
+    assert!(answer.head.contains("x-aws-ec2-metadata-token-ttl-seconds: 60"), "{}", answer.head);
     answer.body
 }
 

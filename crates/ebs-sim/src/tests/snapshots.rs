@@ -58,12 +58,19 @@ async fn a_snapshot_is_copied_into_the_region_that_is_called() {
 async fn a_volume_is_copied_within_its_zone() {
     let (sim, client) = start().await;
     let volume = client.volume(&[]).await;
-    let params = [("SourceVolumeId", volume.as_str()), ("Size", "3"), ("ClientToken", "t")];
+    let params = [
+        ("SourceVolumeId", volume.as_str()),
+        ("Size", "3"),
+        ("ClientToken", "t"),
+        ("VolumeType", "gp3"),
+    ];
     let copy = client.ok("CopyVolumes", &params).await;
     assert_eq!((copy.get("size"), copy.get("availabilityZone")), ("3", ZONE));
     assert_eq!(copy.get("sourceVolumeId"), volume);
+    let plain = client.ok("CopyVolumes", &params[..1]).await;
+    assert_eq!((plain.get("size"), plain.get("volumeType")), ("1", "gp2"));
     assert_eq!(client.ok("CopyVolumes", &params).await.get("volumeId"), copy.get("volumeId"));
-    assert_eq!(sim.volumes().len(), 2);
+    assert_eq!(sim.volumes().len(), 3);
 }
 
 #[tokio::test]

@@ -69,6 +69,26 @@ async fn what_cannot_be_attached_is_refused_by_its_code() {
 }
 
 #[tokio::test]
+async fn of_two_that_attach_at_once_one_wins() {
+    let (sim, client) = start().await;
+    for round in 0..20 {
+        let volume = client.volume(&[]).await;
+        let device = format!("/dev/sd{}", char::from(b'b' + round));
+        let attach = async |instance| {
+            let params = [
+                ("VolumeId", volume.as_str()),
+                ("InstanceId", instance),
+                ("Device", device.as_str()),
+            ];
+            Client::new(&sim, instance).call("AttachVolume", &params).await.status
+        };
+        let mut both: [u16; 2] = tokio::join!(attach(HERE), attach(THERE)).into();
+        both.sort_unstable();
+        assert_eq!(both, [200, 400]);
+    }
+}
+
+#[tokio::test]
 async fn an_instance_takes_as_many_volumes_as_its_type_says() {
     let (_sim, client) = start().await;
     // Twenty-seven, of which one is the root volume.

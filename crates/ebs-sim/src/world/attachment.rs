@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Instances that a volume may be attached to at a time, if to several at all.
 const MOST_INSTANCES: usize = 16;
+/// Milliseconds until what the hardware failed to do is tried again.
+const PATIENCE: u64 = 1000;
 
 /// How far an attachment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,7 +234,10 @@ impl World {
                 match attachment.advance(id, *root, is_on, step) {
                     Ok(true) => changed = true,
                     result => {
-                        failed = failed.or(result.err());
+                        if let Err(refusal) = result {
+                            attachment.due = step.now + PATIENCE;
+                            failed = Some(refusal);
+                        }
                         changed |= before != (attachment.state, attachment.plug.clone());
                         kept.push(attachment);
                     }
@@ -262,7 +267,13 @@ impl Attachment {
         }
         let is_due = self.due <= step.now && !self.stuck;
         match self.state {
-            AttachmentState::Attaching if is_due => self.state = AttachmentState::Attached,
+            AttachmentState::Attaching if is_due => {
+                if is_on && !root {
+                    self.plug(volume, step)?;
+                }
+                self.state = AttachmentState::Attached;
+            }
+            AttachmentState::Attached if is_due && is_on && !root => self.plug(volume, step)?,
             AttachmentState::Detaching if self.stuck && self.due <= step.now => {
                 self.state = AttachmentState::Busy;
             }
@@ -274,11 +285,15 @@ impl Attachment {
             }
             _ => {}
         }
-        if self.state == AttachmentState::Attached && is_on && !root && self.plug.is_none() {
+        Ok(false)
+    }
+
+    fn plug(&mut self, volume: &str, step: &mut Step<'_>) -> Answered<()> {
+        if self.plug.is_none() {
             let plug = step.hardware.plug(volume, &self.instance);
             self.plug = Some(plug.map_err(|error| Refusal::internal(&error))?);
         }
-        Ok(false)
+        Ok(())
     }
 
     fn unplug(&mut self, volume: &str, force: bool, step: &mut Step<'_>) -> Answered<Unplugged> {

@@ -1,5 +1,5 @@
 //! Tags, and what may be one
-//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>). Pure.
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Tag.html>). Pure.
 
 use crate::refusal::{Answered, Refusal};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ pub(crate) type Tags = BTreeMap<String, String>;
 
 const MOST: usize = 50;
 const LONGEST_KEY: usize = 127;
-const LONGEST_VALUE: usize = 255;
+const LONGEST_VALUE: usize = 256;
 
 /// Whether these may be tags.
 pub(crate) fn check(tags: &Tags) -> Answered<()> {
@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn what_is_too_long_or_reserved_is_no_tag() {
-        check(&one(&"k".repeat(127), &"ä".repeat(255))).unwrap();
+        check(&one(&"k".repeat(127), &"ä".repeat(256))).unwrap();
         check(&one("k", "")).unwrap();
-        for wrong in [one("", "v"), one(&"k".repeat(128), ""), one("k", &"v".repeat(256))] {
+        for wrong in [one("", "v"), one(&"k".repeat(128), ""), one("k", &"v".repeat(257))] {
             assert_eq!(check(&wrong).unwrap_err().code, "InvalidParameterValue");
         }
         assert_eq!(check(&one("AWS:x", "v")).unwrap_err().code, "InvalidParameterValue");

@@ -188,7 +188,7 @@ impl World {
                 Phase::Deleting => Phase::Deleted,
                 Phase::Ready | Phase::Error | Phase::Deleted => continue,
             };
-            if next == Phase::Deleted {
+            if next == Phase::Deleted && !volume.root {
                 step.hardware.remove(&volume.id).map_err(|error| Refusal::internal(&error))?;
             }
             volume.phase = next;

@@ -53,7 +53,7 @@ pub fn attach_labelled(image: &Path, label: &str) -> Result<Labelled> {
     let file = open_image(image, false)?;
     let mut wanted = Status::EMPTY;
     wanted.file_name[..label.len()].copy_from_slice(label.as_bytes());
-    let path = configure_free(&file, image, wanted)?;
+    let (path, _) = configure_free(&file, image, wanted)?;
     look(&path).and_then(|found| {
         found.ok_or_else(|| {
             Error::aborted(format!("{} was detached while it was attached", path.display()))
@@ -139,9 +139,10 @@ impl Labelled {
     /// Takes the disk away from whoever holds it: nothing is written through this device any more,
     /// and it is detached when the last holder lets go of it.
     ///
-    /// The device shrinks to one sector, so that the kernel fails every request behind it with EIO;
-    /// what the page cache of the device itself still held is written before that. Shut the file
-    /// system on it down first ([`shutdown`](crate::shutdown)), if it can.
+    /// The device shrinks to its first sector, so that the kernel fails every request behind that
+    /// with EIO; what the page cache of the device itself still held is written before. Shut the
+    /// file system on it down first ([`shutdown`](crate::shutdown)), if it can: xfs, which can, is
+    /// the one that has something in the first sector.
     pub fn take_away(&self) -> Result<()> {
         if !self.is_attached()? {
             return Ok(());
