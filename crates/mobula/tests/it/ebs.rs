@@ -2,5 +2,8 @@
 //! and disks that go from one to the other.
 
 pub mod account;
+#[cfg(feature = "failpoints")]
+mod kills;
 mod machine;
 mod moves;
+mod schedules;

@@ -9,7 +9,7 @@ const TOO_MANY: u32 = 200;
 
 /// Kills `operation` at its first point, its second, and so on, each time in a state that `prepare`
 /// made and with `settle` afterwards, until it is no longer killed. Answers how often it was.
-fn kill_everywhere(
+pub fn kill_everywhere(
     home: &Home,
     operation: &[&str],
     prepare: impl Fn(&Home),

@@ -267,10 +267,17 @@ impl Orchestrator {
         }
     }
 
-    /// Detaches a volume that nobody has mounted.
+    /// Detaches a volume that nobody has mounted; also one that the back end has attached here though
+    /// the ledger does not know it, which a reboot leaves.
     pub async fn detach(&self, name: &VolumeName) -> Result<Outcome> {
         let _lock = self.driver.lock(name.as_str()).await;
-        let Some(entry) = self.ledger.find(name) else { return Ok(Outcome::AlreadyDone(())) };
+        let Some(entry) = self.ledger.find(name) else {
+            let Some(volume) = self.driver.find(name).await? else {
+                return Ok(Outcome::AlreadyDone(()));
+            };
+            let node = self.driver.node().await?;
+            return self.driver.detach(&volume.id, &node).await;
+        };
         refuse_if_used(&entry)?;
         match self.release(Entry::clone(&entry), true).await? {
             Detached::Gone => Ok(Outcome::Done(())),
