@@ -55,9 +55,10 @@ impl Rounds {
 }
 
 async fn keep_up_one(service: Arc<Orchestrator>) {
-    // One that was replaced has nothing to keep up. The mark is not held meanwhile: a back end that
-    // hangs must not keep out the configuration that would mend it.
-    if service.begin().await.is_ok() {
+    // One that was replaced has nothing to keep up. This is no operation: a back end that hangs must
+    // not keep out the configuration that would mend it, and an operation that keeps a configuration
+    // out must not let claims lapse.
+    if !service.is_retired() {
         service.keep_up().await;
     }
 }
@@ -116,6 +117,25 @@ mod tests {
         eventually(|| async { hanging.failing.calls("renew") == 1 }).await;
         service.retire(Duration::from_secs(30)).await.unwrap();
         hanging.failing.release();
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_keeps_out_a_new_configuration_lets_no_claim_lapse() {
+        let (bench, service) = with_volume().await;
+        let under_way = service.begin().await.unwrap();
+        let retiring = Arc::clone(&service);
+        let retiring = tokio::spawn(async move { retiring.retire(Duration::from_secs(600)).await });
+        let waits = Arc::clone(&service);
+        // Whoever begins now waits behind the one that retires.
+        eventually(|| async {
+            tokio::time::timeout(Duration::from_millis(5), waits.begin()).await.is_err()
+        })
+        .await;
+        let mut rounds = Rounds::default();
+        rounds.begin([service]);
+        eventually(|| async { bench.failing.calls("renew") == 1 }).await;
+        drop(under_way);
+        retiring.await.unwrap().unwrap();
     }
 
     #[tokio::test]
