@@ -93,11 +93,11 @@ fn permissions(text: &mut String) {
          ROLE --policy-name mobula --policy-document file://mobula.json\n```\n\n",
         ebs::policy()
     );
-    text.push_str("| permission | needed | without it |\n|---|---|---|\n");
+    text.push_str("| permission | needed | essential |\n|---|---|---|\n");
     for permission in ebs::POLICY {
         let action = code(&format!("ec2:{}", permission.action));
-        let without = if permission.is_essential { "nothing works" } else { "only that fails" };
-        let _ = writeln!(text, "| {action} | {} | {without} |", cell(permission.needed_for));
+        let essential = if permission.is_essential { "yes" } else { "no" };
+        let _ = writeln!(text, "| {action} | {} | {essential} |", cell(permission.needed_for));
     }
 }
 

@@ -35,7 +35,8 @@ fn acting() -> impl Iterator<Item = &'static Spec> {
 
 fn group(spec: &'static Spec) -> Command {
     let names: Vec<_> = spec.actions.iter().map(|action| action.name).collect();
-    let group = Command::new(spec.name)
+    let json = Arg::new("json").long("json").global(true).action(ArgAction::SetTrue);
+    Output::augment_args(Command::new(spec.name))
         .about(format!("Do what only driver {} can: {}", spec.name, names.join(", ")))
         .after_help(format!(
             "Services with driver {} are meant; --service chooses one of several.\n\
@@ -44,14 +45,8 @@ fn group(spec: &'static Spec) -> Command {
         ))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .global(true)
-                .action(ArgAction::SetTrue)
-                .help("Show JSON; the same as --format json"),
-        );
-    Output::augment_args(group).subcommands(spec.actions.iter().map(command))
+        .arg(json.help("Show JSON; the same as --format json"))
+        .subcommands(spec.actions.iter().map(command))
 }
 
 fn command(action: &'static Action) -> Command {

@@ -102,7 +102,7 @@ struct Rm {
 /// Whether volumes that this machine cannot reach are moved.
 #[derive(Debug, Args)]
 struct Relocation {
-    /// Have the driver move it before to where this machine can reach it, if need be.
+    /// Have the driver move them to where this machine can reach them before, if need be.
     #[arg(long = "move")]
     moves: bool,
 }

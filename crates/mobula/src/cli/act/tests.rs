@@ -47,6 +47,15 @@ fn a_subject_that_is_missing_or_too_much_is_wrong_usage() {
 }
 
 #[test]
+fn the_command_of_a_driver_names_its_actions() {
+    for spec in acting() {
+        let about = group(spec).get_about().unwrap().to_string();
+        assert!(about.starts_with(&format!("Do what only driver {} can: ", spec.name)), "{about}");
+        assert!(spec.actions.iter().all(|action| about.contains(action.name)), "{about}");
+    }
+}
+
+#[test]
 fn output_flags_may_stand_before_and_behind_the_action() {
     for line in ["m ebs --json orphans", "m ebs orphans --json", "m ebs orphans -f json"] {
         assert!(parse(line).unwrap().output().is_json(), "{line}");
