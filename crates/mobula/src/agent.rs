@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! lock ─▶ bind ─▶ ready ─▶ open services ─▶ serve, recover ─▶ sweep … ─▶ drain ─▶ end
-//!                              ▲──── SIGHUP ────┘                SIGTERM ─┘
+//!                              ▲──── SIGHUP ────┘    │           SIGTERM ─┘
+//!                                                    └▶ keep up claims …
 //! ```
 //!
 //! Mounts stay when it ends: containers go on, and the next agent takes them over.
 
+mod claims;
 pub(crate) mod logging;
 mod modules;
 
@@ -60,13 +62,17 @@ pub async fn run(paths: Paths, load: impl Fn() -> Result<Config>) -> Result<()> 
     app.share_mounts().await;
     let control = tokio::spawn(control.serve(rest::router(Arc::clone(&app)), stopped.clone()));
     modules.serve();
-    let keeper = tokio::spawn(look_after(Arc::clone(&app)));
+    let keepers = [
+        tokio::spawn(look_after(Arc::clone(&app))),
+        tokio::spawn(claims::keep_up(Arc::clone(&app))),
+        tokio::spawn(claims::detach_left_over(Arc::clone(&app))),
+    ];
 
     wait_for_end(&app, &logging, &mut modules, &mut signals, load).await?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
-    keeper.abort();
+    keepers.iter().for_each(JoinHandle::abort);
     drain(&app, control, modules).await;
     tracing::info!("agent ends; volumes stay mounted");
     Ok(())

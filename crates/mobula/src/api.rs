@@ -1,11 +1,13 @@
 //! What goes over the control API (HTTP and JSON under `/v1`): shared by the agent that serves it
 //! and the command line that calls it.
 
+use error::{Error, Kind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use utoipa::ToSchema;
+use volume::driver::Report;
 
 /// A volume, with its place on this machine.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -214,6 +216,20 @@ pub struct OptionInfo {
     pub secret: bool,
 }
 
+/// Something that only this driver can do.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionInfo {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub help: String,
+    /// What it is about: `service`, `volume` or `snapshot`.
+    pub subject: String,
+    /// What can be said besides.
+    pub options: Vec<OptionInfo>,
+}
+
 /// A driver of this program.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -228,6 +244,9 @@ pub struct DriverInfo {
     pub service_options: Vec<OptionInfo>,
     /// Options of its volumes.
     pub volume_options: Vec<OptionInfo>,
+    /// What it can do besides.
+    #[serde(default)]
+    pub actions: Vec<ActionInfo>,
 }
 
 /// A configured service.
@@ -289,6 +308,43 @@ pub struct Health {
     pub services: Vec<ServiceInfo>,
 }
 
+/// Ask a service for one of its driver's own actions.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AskAction {
+    /// The name of the volume or snapshot that it is about; left out when it is about the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The action's options by name, in any case of letters.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// A line of the answer to an action: progress any number of times, and one of the others at the end.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ActionLine {
+    /// What goes on, for people.
+    Progress(String),
+    /// It is done.
+    Report(ActionReport),
+    /// It failed.
+    Error(FailureInfo),
+}
+
+/// What an action answers: a table, and what else there is to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionReport {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Rows, each as long as `columns`.
+    pub rows: Vec<Vec<String>>,
+    /// Sentences below the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
 /// The body of every answer that is not a success.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
@@ -306,4 +362,17 @@ pub struct FailureInfo {
     /// Where it happened: driver, operation, volume.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub context: BTreeMap<String, String>,
+}
+
+impl FailureInfo {
+    /// The error, as if it had happened here.
+    pub fn into_error(self) -> Error {
+        Error::new(Kind::find(&self.kind).unwrap_or(Kind::Internal), self.message)
+    }
+}
+
+impl From<Report> for ActionReport {
+    fn from(Report { columns, rows, notes }: Report) -> Self {
+        Self { columns, rows, notes }
+    }
 }

@@ -12,6 +12,7 @@ mod finding;
 mod kernel;
 mod loops;
 mod mounts;
+mod permissions;
 mod plugins;
 mod sockets;
 mod space;
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 
 pub use finding::{Finding, Report, Status};
 
-/// How long a group of checks has.
+/// How long a group of checks has that asks this machine only.
 const DEADLINE: Duration = Duration::from_secs(8);
 
 /// What is looked at.
@@ -69,39 +70,42 @@ impl Patient {
 /// Takes findings as they are made.
 type Tell<'a> = &'a mut dyn FnMut(Finding);
 
-/// A group of checks.
-type Group = (&'static str, fn(&Patient, Tell<'_>));
+/// A group of checks: its name, what it does, and how long it has.
+type Group = (&'static str, fn(&Patient, Tell<'_>), Duration);
 
 /// In the order in which they are told.
-const GROUPS: [Group; 10] = [
-    ("configuration", configuration::check),
-    ("kernel", kernel::check),
-    ("tools", tools::check),
-    ("agent", agent::check),
-    ("mounts", mounts::check),
-    ("sockets", sockets::check),
-    ("loop-devices", loops::check),
-    ("plugins", plugins::check),
-    ("clock", clock::check),
-    ("space", space::check),
+const GROUPS: [Group; 11] = [
+    ("configuration", configuration::check, DEADLINE),
+    ("permissions", permissions::check, permissions::DEADLINE),
+    ("kernel", kernel::check, DEADLINE),
+    ("tools", tools::check, DEADLINE),
+    ("agent", agent::check, DEADLINE),
+    ("mounts", mounts::check, DEADLINE),
+    ("sockets", sockets::check, DEADLINE),
+    ("loop-devices", loops::check, DEADLINE),
+    ("plugins", plugins::check, DEADLINE),
+    ("clock", clock::check, DEADLINE),
+    ("space", space::check, DEADLINE),
 ];
 
 /// Runs every check.
 pub fn run(patient: Patient) -> Report {
-    report(patient, &GROUPS, DEADLINE)
+    report(patient, &GROUPS)
 }
 
-fn report(patient: Patient, groups: &[Group], deadline: Duration) -> Report {
+fn report(patient: Patient, groups: &[Group]) -> Report {
     let patient = Arc::new(patient);
-    let until = Instant::now() + deadline;
+    let began = Instant::now();
     let started: Vec<_> =
-        groups.iter().map(|group| (group.0, start(*group, Arc::clone(&patient)))).collect();
-    let findings = started.into_iter().flat_map(|(name, told)| collect(name, &told, until));
+        groups.iter().map(|group| (group, start(group.1, Arc::clone(&patient)))).collect();
+    let findings = started
+        .into_iter()
+        .flat_map(|((name, _, within), told)| collect(name, &told, began + *within));
     Report::of(findings.collect())
 }
 
 /// Starts a group. One that hangs is left behind; the program's end is its end.
-fn start((_, check): Group, patient: Arc<Patient>) -> Receiver<Finding> {
+fn start(check: fn(&Patient, Tell<'_>), patient: Arc<Patient>) -> Receiver<Finding> {
     let (teller, told) = mpsc::channel();
     std::thread::spawn(move || {
         check(&patient, &mut |finding| {
@@ -155,8 +159,9 @@ mod tests {
             std::thread::sleep(Duration::from_secs(600));
         }
         let (_home, patient) = patient();
-        let groups: [Group; 2] = [("hanging", hangs), ("other", fine)];
-        let report = report(patient, &groups, Duration::from_millis(300));
+        let soon = Duration::from_millis(300);
+        let groups: [Group; 2] = [("hanging", hangs, soon), ("other", fine, soon)];
+        let report = report(patient, &groups);
         let told: Vec<_> = report.findings.iter().map(|f| (f.check, f.status)).collect();
         let expected = [("before", Status::Ok), ("hanging", Status::Unknown), ("fine", Status::Ok)];
         assert_eq!(told, expected);

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod managed;
 pub mod migrate;
 pub mod paths;
+mod pieces;
 pub mod rest;
 pub mod sample;
 pub mod service;

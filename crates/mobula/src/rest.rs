@@ -1,6 +1,7 @@
 //! The control API: HTTP and JSON under `/v1`, health, metrics, and its own description at
 //! `/v1/openapi.json`. Decodes, calls, maps; decides nothing.
 
+mod actions;
 mod describe;
 mod snapshots;
 mod volumes;
@@ -52,6 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
         snapshots::list,
         snapshots::create,
         snapshots::remove,
+        actions::act,
     ),
     components(schemas(Failure))
 )]
@@ -79,6 +81,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/services/{service}/volumes/{name}/expand", post(volumes::expand))
         .route("/v1/snapshots", get(snapshots::list).post(snapshots::create))
         .route("/v1/services/{service}/snapshots/{name}", delete(snapshots::remove))
+        .route("/v1/services/{service}/actions/{action}", post(actions::act))
         .fallback(|request: Request| async move {
             Failed(Error::unimplemented(format!(
                 "there is no {} {}; the API is described at /v1/openapi.json",
@@ -100,22 +103,27 @@ impl From<Error> for Failed {
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let error = self.0;
+        let status = StatusCode::from_u16(self.0.kind().http());
+        let failure = Failure { error: self.tell() };
+        (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), json(&failure)).into_response()
+    }
+}
+
+impl Failed {
+    /// Logs the error, and says it as the API does.
+    fn tell(&self) -> FailureInfo {
+        let error = &self.0;
         if matches!(error.kind(), Kind::Internal | Kind::Unavailable | Kind::DeadlineExceeded) {
             tracing::error!(?error, "request failed");
         } else {
             tracing::debug!(?error, "request refused");
         }
         let context = error.context().iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
-        let failure = Failure {
-            error: FailureInfo {
-                kind: error.kind().name().to_owned(),
-                message: error.chain(),
-                context: context.collect(),
-            },
-        };
-        let status = StatusCode::from_u16(error.kind().http());
-        (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), json(&failure)).into_response()
+        FailureInfo {
+            kind: error.kind().name().to_owned(),
+            message: error.chain(),
+            context: context.collect(),
+        }
     }
 }
 

@@ -2,6 +2,9 @@
 //! by whoever mounts them first, seen only while they are attached. So the whole way of a cloud disk
 //! is walked without a cloud and without a machine.
 
+mod claims;
+mod making;
+
 use async_trait::async_trait;
 use error::{Error, Result};
 use host::fake::Fake;
@@ -10,11 +13,10 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use uuid::Uuid;
-use volume::driver::{Attach, Listed, Opening, Page, paginate};
+use volume::driver::{ActionRequest, Attach, Listed, Lost, Opening, Page, Report, Told, paginate};
 use volume::{
-    Capabilities, Create, Driver, Filesystem, NodeId, Origin, Outcome, Parameters, Size, Snapshot,
-    SnapshotName, Source, Spec, Volume, VolumeId, VolumeName,
+    Capabilities, Create, Driver, Filesystem, NodeId, Outcome, Size, Snapshot, SnapshotName,
+    Source, Spec, Volume, VolumeId, VolumeName,
 };
 
 /// The driver, described.
@@ -37,7 +39,7 @@ pub const SPEC: Spec = Spec {
     ],
     own_options: &[],
     defaults: &[("size", "1GiB"), ("fsType", "ext4")],
-    actions: &[],
+    actions: &claims::ACTIONS,
     container: None,
     open,
 };
@@ -57,6 +59,8 @@ struct State {
     disks: BTreeMap<VolumeName, Disk>,
     snapshots: BTreeMap<SnapshotName, Kept>,
     made: u64,
+    /// Claims that were lost.
+    lost: Vec<Lost>,
 }
 
 struct Disk {
@@ -64,6 +68,8 @@ struct Disk {
     /// What is on it while it is not attached.
     content: Content,
     attached: Option<NodeId>,
+    /// It was attached in order to stay so.
+    kept: bool,
 }
 
 #[derive(Clone)]
@@ -71,14 +77,6 @@ struct Kept {
     snapshot: Snapshot,
     of: VolumeId,
     content: Content,
-}
-
-/// What a copy is made of.
-struct Original {
-    content: Content,
-    size: Size,
-    filesystem: Option<Filesystem>,
-    parameters: Parameters,
 }
 
 fn open(_opening: &Opening) -> Result<Arc<dyn Driver>> {
@@ -171,77 +169,6 @@ impl State {
         let found = self.disks.values_mut().find(|disk| disk.volume.id == *id);
         found.ok_or_else(|| Error::not_found(format!("there is no volume {id}")))
     }
-
-    /// What the origin holds.
-    fn origin(&self, origin: &Origin, fake: &Fake) -> Result<Original> {
-        match origin {
-            Origin::Volume(name) => {
-                let missing = || Error::not_found(format!("there is no volume {name}"));
-                let disk = self.disks.get(name).ok_or_else(missing)?;
-                let Volume { size, filesystem, parameters, .. } = disk.volume.clone();
-                let (content, size) = (disk.content(fake)?, size.unwrap_or_default());
-                Ok(Original { content, size, filesystem, parameters })
-            }
-            Origin::Snapshot(name) => {
-                let missing = || Error::not_found(format!("there is no snapshot {name}"));
-                let Kept { snapshot, content, .. } =
-                    self.snapshots.get(name).ok_or_else(missing)?.clone();
-                let Snapshot { size, filesystem, parameters, .. } = snapshot;
-                Ok(Original { content, size, filesystem, parameters })
-            }
-        }
-    }
-
-    fn build(&mut self, request: &Create, fake: &Fake) -> Result<Disk> {
-        let original = match &request.origin {
-            Some(origin) => self.origin(origin, fake)?,
-            None => Original {
-                content: Content::Blank,
-                size: Size(0),
-                filesystem: None,
-                parameters: request.parameters.clone(),
-            },
-        };
-        let mut parameters = request.asked.or(&original.parameters);
-        let size = request.parameters.size.unwrap_or(original.size);
-        if size < original.size {
-            let have = original.size;
-            return Err(Error::out_of_range(format!("{size} is smaller than the {have} copied")));
-        }
-        let filesystem = own_filesystem(&original, request);
-        self.made += 1;
-        parameters.size = Some(size);
-        parameters.fs_type = Some(filesystem.fstype);
-        let volume = Volume {
-            id: VolumeId::new(format!("disk-{}", self.made)),
-            name: request.name.clone(),
-            size: Some(size),
-            created: Timestamp::now(),
-            filesystem: Some(filesystem),
-            parameters,
-            labels: request.labels.clone(),
-            origin: request.origin.clone(),
-            details: BTreeMap::new(),
-        };
-        Ok(Disk { volume, content: original.content, attached: None })
-    }
-}
-
-/// The file system that a volume made of `original` has, or will have.
-fn own_filesystem(original: &Original, request: &Create) -> Filesystem {
-    let asked = request.parameters.fs_type.unwrap_or(Fstype::Ext4);
-    let copied = original.filesystem.as_ref();
-    Filesystem {
-        fstype: copied.map_or(asked, |filesystem| filesystem.fstype),
-        uuid: Uuid::new_v4(),
-        inherited: match &original.content {
-            Content::Filesystem(found) => Some(found.uuid),
-            Content::Blank | Content::Foreign(_) => None,
-        },
-        fresh: false,
-        covers: copied.and_then(|filesystem| filesystem.covers),
-        unrecorded: false,
-    }
 }
 
 #[async_trait]
@@ -319,6 +246,7 @@ impl Driver for Disks {
             None if attach.node.as_str() == NODE => disk.give_to(&self.fake),
             None => disk.attached = Some(attach.node.clone()),
         }
+        disk.kept = attach.keep;
         Ok(Outcome::Done(source))
     }
 
@@ -392,5 +320,17 @@ impl Driver for Disks {
         let all: Vec<_> =
             self.state().snapshots.values().map(|kept| kept.snapshot.clone()).collect();
         paginate(&all, page, |snapshot| snapshot.name.as_str())
+    }
+
+    async fn attached(&self) -> Result<Vec<Volume>> {
+        Ok(self.left_here())
+    }
+
+    async fn renew(&self, held: &[VolumeId]) -> Result<Vec<Lost>> {
+        Ok(self.lost_of(held))
+    }
+
+    async fn act(&self, request: &ActionRequest, told: &Told) -> Result<Report> {
+        self.run_action(request, told)
     }
 }

@@ -72,6 +72,14 @@ pub struct ActionRequest {
     pub options: std::collections::BTreeMap<String, String>,
 }
 
+/// The name of the action by which a driver tells what its credentials lack; `mobula doctor` asks for
+/// it too. Its report has a row for each permission in [`PERMISSION_COLUMNS`].
+pub const PERMISSIONS: &str = "permissions";
+
+/// A permission; `allowed`, `missing` where only some of what the driver does needs it, or `MISSING`
+/// where nothing works without it; what it is needed for, in words that follow "needed".
+pub const PERMISSION_COLUMNS: [&str; 3] = ["PERMISSION", "STATE", "NEEDED"];
+
 /// Who hears of an action's progress, in words.
 pub type Told = dyn Fn(&str) + Send + Sync;
 

@@ -136,6 +136,12 @@ impl Orchestrator {
         Ok(())
     }
 
+    /// Whether another orchestrator has taken over the service. Never waits: while one is about to,
+    /// it has not.
+    pub fn is_retired(&self) -> bool {
+        self.operations.try_read().is_ok_and(|retired| *retired)
+    }
+
     /// The service's name.
     pub fn service(&self) -> &ServiceName {
         &self.service

@@ -6,7 +6,8 @@ use mobula::managed::variables::variables;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use volume::drivers::ALL;
+use volume::driver::{Action, Subject};
+use volume::drivers::{ALL, ebs};
 use volume::{OptionSpec, Spec};
 
 /// Where the pages are.
@@ -49,8 +50,55 @@ fn page(spec: &Spec) -> String {
          NAME=VALUE`), or for every volume of a service under `volume:`.\n"
     );
     table(&mut text, spec.volume_options());
+    actions(&mut text, spec);
+    if spec.name == ebs::SPEC.name {
+        permissions(&mut text);
+    }
     plugin(&mut text, spec);
     text
+}
+
+/// What the driver can do besides.
+fn actions(text: &mut String, spec: &Spec) {
+    if spec.actions.is_empty() {
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n## Actions\n\n`mobula {0} ACTION`, or `POST /v1/services/SERVICE/actions/ACTION` at the \
+         agent's socket. With several services of this driver, `--service` says which. Names of \
+         options do not mind their case.\n",
+        spec.name
+    );
+    for Action { name, help, subject, options } in spec.actions {
+        let about = match subject {
+            Subject::Service => "",
+            Subject::Volume => " VOLUME",
+            Subject::Snapshot => " SNAPSHOT",
+        };
+        let _ = write!(text, "\n### `mobula {} {name}{about}`\n\n{help}\n", spec.name);
+        if !options.is_empty() {
+            table(text, options.iter().copied());
+        }
+    }
+}
+
+/// What the credentials of the driver `ebs` must allow.
+fn permissions(text: &mut String) {
+    let _ = write!(
+        text,
+        "\n## Permissions\n\nThe credentials need this policy. `mobula ebs permissions` asks AWS which \
+         of it they lack, and so does `mobula doctor`.\n\n```json\n{}\n```\n\nSaved as `mobula.json`, \
+         it is given to the role of the instances with\n\n```sh\naws iam put-role-policy --role-name \
+         ROLE --policy-name mobula --policy-document file://mobula.json\n```\n\n",
+        ebs::policy()
+    );
+    text.push_str("| permission | needed | essential |\n|---|---|---|\n");
+    for permission in ebs::POLICY {
+        let action = code(&format!("ec2:{}", permission.action));
+        let essential = if permission.is_essential { "yes" } else { "no" };
+        let _ = writeln!(text, "| {action} | {} | {essential} |", cell(permission.needed_for));
+    }
 }
 
 /// The driver as a managed plugin: its privileges, and every setting that it declares.
@@ -140,6 +188,35 @@ mod tests {
             assert!(page.contains("| capability `CAP_SYS_ADMIN` |"), "{page}");
         }
         assert!(!page(volume::drivers::get("memory").unwrap()).contains("managed plugin"));
+    }
+
+    #[test]
+    fn every_action_of_a_driver_is_on_its_page_with_its_options() {
+        for spec in ALL {
+            let page = page(spec);
+            assert_eq!(page.contains("\n## Actions\n"), !spec.actions.is_empty(), "{page}");
+            for action in spec.actions {
+                let heading = format!("\n### `mobula {} {}", spec.name, action.name);
+                let (_, section) = page.split_once(&heading).expect("a section");
+                let section = section.split("\n### ").next().unwrap();
+                for option in action.options {
+                    assert!(section.contains(&format!("| `{}` |", option.name)), "{section}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_of_ebs_has_the_policy_and_what_each_permission_is_for() {
+        let page = page(&ebs::SPEC);
+        assert!(page.contains(&format!("```json\n{}\n```", ebs::policy())));
+        for permission in ebs::POLICY {
+            let row = format!("| `ec2:{}` | {}", permission.action, permission.needed_for);
+            assert!(page.contains(&row), "{row}");
+        }
+        for other in ALL.into_iter().filter(|spec| spec.name != "ebs") {
+            assert!(!super::page(other).contains("## Permissions"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! is said about it.
 
 use crate::api::{Changed, ExpandVolume, MountVolume, VolumeInfo};
+use crate::cli::act::move_here;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{Format, Output};
 use crate::cli::select::{Reach, all_or_none, select_each};
@@ -32,6 +33,8 @@ pub(crate) enum Change {
     Unmount(MountVolume),
     /// Grow it.
     Expand(ExpandVolume),
+    /// Have its driver move it to where this machine can reach it, and then this.
+    Moved(Box<Change>),
 }
 
 impl Change {
@@ -44,7 +47,19 @@ impl Change {
             Self::Mount(_) => ("mount", "mounting"),
             Self::Unmount(_) => ("unmount", "unmounting"),
             Self::Expand(_) => ("expand", "expanding"),
+            Self::Moved(then) => then.words(),
         }
+    }
+
+    /// The same after a move, if that is wanted.
+    pub(crate) fn moved(self, wanted: bool) -> Self {
+        if wanted { Self::Moved(Box::new(self)) } else { self }
+    }
+
+    /// What a dry run says that it would do.
+    fn intent(&self, volume: &VolumeInfo) -> String {
+        let way = if matches!(self, Self::Moved(_)) { "move here and " } else { "" };
+        format!("{way}{} {}", self.words().0, title(volume))
     }
 
     fn reach(&self) -> Reach {
@@ -68,6 +83,10 @@ impl Change {
             Self::Mount(body) => session.post(&what, &format!("{path}/mount"), body).await,
             Self::Unmount(body) => session.post(&what, &format!("{path}/unmount"), body).await,
             Self::Expand(body) => session.post(&what, &format!("{path}/expand"), body).await,
+            Self::Moved(then) => {
+                move_here(session, volume).await?;
+                Box::pin(then.apply(session, volume)).await
+            }
         }
     }
 
@@ -82,6 +101,7 @@ impl Change {
             Self::Unmount(MountVolume { all: true, .. }) => "is not mounted".to_owned(),
             Self::Unmount(mount) => format!("is not mounted by {}", mount_id(mount)),
             Self::Expand(_) => "is as large already".to_owned(),
+            Self::Moved(then) => return then.refuse(volume),
         };
         let mut message = format!("{title} {state}; give --idempotent to accept that");
         if let Self::Unmount(_) = self
@@ -95,6 +115,7 @@ impl Change {
     /// What is printed about a changed volume.
     fn line(&self, volume: &VolumeInfo) -> String {
         match (self, &volume.mountpoint) {
+            (Self::Moved(then), _) => then.line(volume),
             (Self::Mount(_), Some(path)) => path.display().to_string(),
             _ => volume.name.clone(),
         }
@@ -160,7 +181,7 @@ impl Batch<'_> {
         lenient: bool,
     ) -> Result<Option<VolumeInfo>> {
         if self.dry_run {
-            self.would(&format!("{} {}", change.words().0, title(volume)))?;
+            self.would(&change.intent(volume))?;
             return Ok(self.output.is_json().then(|| volume.clone()));
         }
         let changed = match change.apply(self.session, volume).await {
@@ -272,6 +293,16 @@ mod tests {
         );
         let error = Change::Unmount(MountVolume::default()).refuse(&volume("a"));
         assert!(error.message().contains("(docker-1)"), "{error}");
+    }
+
+    #[test]
+    fn a_move_before_a_mount_is_announced_and_the_rest_is_as_without_it() {
+        let change = |moves| Change::Mount(MountVolume::default()).moved(moves);
+        assert_eq!(change(true).intent(&volume("a")), "move here and mount volume a of service s");
+        assert_eq!(change(false).intent(&volume("a")), "mount volume a of service s");
+        assert_eq!(change(true).line(&volume("a")), "/m/a");
+        let refusals = [true, false].map(|moves| change(moves).refuse(&volume("a")).to_string());
+        assert_eq!(refusals[0], refusals[1]);
     }
 
     #[test]

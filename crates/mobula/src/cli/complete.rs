@@ -58,7 +58,7 @@ fn sought(root: &Command, words: &[String]) -> Option<String> {
 }
 
 /// The flag that `word` is, if its value is the next word.
-fn flag_with_value<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
+pub(crate) fn flag_with_value<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     let mut arguments = command.get_arguments();
     let flag = if let Some(long) = word.strip_prefix("--") {
         arguments.find(|argument| {
@@ -140,6 +140,9 @@ mod tests {
             ("snapshot restore n", Some("SNAPSHOT")),
             ("snapshot create p", Some("VOLUME")),
             ("driver inspect l", Some("DRIVER")),
+            ("ebs move p", Some("VOLUME")),
+            ("ebs move --zone x p", Some("VOLUME")),
+            ("ebs fast-restore n", Some("SNAPSHOT")),
             ("volume rm --fo", None),
             ("volume r", None),
             ("", None),

@@ -1,7 +1,7 @@
 //! `mobula driver`: the drivers of this program and the services that use them.
 
 use super::Global;
-use crate::api::{DriverInfo, OptionInfo, ServiceInfo};
+use crate::api::{ActionInfo, DriverInfo, OptionInfo, ServiceInfo};
 use crate::cli::failure::Outcome;
 use crate::cli::output::{Format, Output, Row, fields_of};
 use crate::cli::session::Session;
@@ -134,7 +134,21 @@ fn describe(output: &Output, row: &DriverRow) -> Result<()> {
         emit_line(&format!("\nService {}: {state}", service.name))?;
     }
     options(output, "Options of a service", &driver.service_options)?;
-    options(output, "Options of a volume", &driver.volume_options)
+    options(output, "Options of a volume", &driver.volume_options)?;
+    actions(output, driver)
+}
+
+fn actions(output: &Output, driver: &DriverInfo) -> Result<()> {
+    if driver.actions.is_empty() {
+        return Ok(());
+    }
+    emit_line(&format!("\nActions (`mobula {} ACTION --help` shows their options):", driver.name))?;
+    let columns = [Column::fixed("ACTION"), Column::fixed("SUBJECT"), Column::flexible("MEANING")];
+    let mut table = Table::new(&columns);
+    for ActionInfo { name, help, subject, options: _ } in &driver.actions {
+        table.push(vec![name.as_str().into(), subject.as_str().into(), help.as_str().into()]);
+    }
+    output.show_table(&table)
 }
 
 fn options(output: &Output, title: &str, options: &[OptionInfo]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The command line. Commands decode their arguments, call the control API and show the answer;
 //! what is decided is decided by the server.
 
+mod act;
 mod adapter;
 mod change;
 mod complete;
@@ -101,6 +102,8 @@ enum Command {
     Snapshot(snapshot::SnapshotGroup),
     Driver(driver::DriverGroup),
     Plugin(plugin::PluginGroup),
+    #[command(flatten)]
+    Act(act::Act),
     #[command(hide = true)]
     Adapter(adapter::AdapterGroup),
     Mounts(mounts::Mounts),
@@ -181,7 +184,7 @@ fn parse_and_run() -> ExitCode {
         // The spelling of help that REX-Ray's users know.
         if argument == "-?" { "--help".into() } else { argument }
     });
-    match Cli::try_parse_from(arguments) {
+    match Cli::try_parse_from(act::spelled(arguments.collect())) {
         Ok(cli) => cli.run(),
         Err(error) => {
             let _ = error.print();
@@ -212,6 +215,7 @@ impl Command {
             Self::Snapshot(group) => group.output.clone(),
             Self::Driver(group) => group.output.clone(),
             Self::Plugin(group) => group.output(),
+            Self::Act(act) => act.output(),
             Self::Adapter(group) => group.output.clone(),
             Self::Version(version) => version.output.clone(),
             Self::Mounts(mounts) => mounts.output(),
@@ -230,6 +234,7 @@ impl Command {
             Self::Snapshot(group) => block_on(group.run(global, output)),
             Self::Driver(group) => block_on(group.run(global, output)),
             Self::Plugin(group) => block_on(group.run(output)),
+            Self::Act(act) => block_on(act.run(global, output)),
             Self::Adapter(group) => block_on(group.run(global, output)),
             Self::Mounts(mounts) => block_on(mounts.run(global, output)),
             Self::Config(group) => group.run(global, output),

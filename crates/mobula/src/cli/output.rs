@@ -140,13 +140,23 @@ impl Output {
     }
 
     fn show_template<T: Row>(&self, template: &Template, rows: &[T]) -> Result<()> {
-        let fields = T::fields();
-        let rendered: Vec<String> = rows
+        let objects: Vec<Value> = rows
             .iter()
-            .map(|row| {
-                template.render(&serde_json::to_value(row).map_err(unserialisable)?, &fields)
-            })
-            .collect::<Result<_>>()?;
+            .map(serde_json::to_value)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(unserialisable)?;
+        self.show_objects(template, &T::fields(), &objects)
+    }
+
+    /// Shows objects that may have `fields` by a template.
+    pub(crate) fn show_objects(
+        &self,
+        template: &Template,
+        fields: &[String],
+        rows: &[Value],
+    ) -> Result<()> {
+        let rendered: Vec<String> =
+            rows.iter().map(|row| template.render(row, fields)).collect::<Result<_>>()?;
         let Some(header) = template.header() else { return emit(&lines(rendered)) };
         let mut table = Table::bare();
         for line in std::iter::once(&header).chain(&rendered) {

@@ -1,9 +1,10 @@
 //! A command's connection to the volumes: the client with the flags that every command has.
 
-use crate::api::{SnapshotInfo, SnapshotList, VolumeInfo, VolumeList};
+use crate::api::{ActionReport, AskAction, SnapshotInfo, SnapshotList, VolumeInfo, VolumeList};
 use crate::cli::progress;
+use crate::cli::table::Cell;
 use crate::cli::terminal::note;
-use crate::client::Client;
+use crate::client::{Client, encode};
 use crate::config::{self, Overrides};
 use crate::paths::Paths;
 use error::Result;
@@ -62,6 +63,23 @@ impl Session {
         progress::during(|| what.to_owned(), self.quiet, self.client.delete(path)).await
     }
 
+    /// Has a driver do one of its own actions, and tells its progress.
+    pub(crate) async fn act(
+        &self,
+        service: &str,
+        action: &str,
+        asked: &AskAction,
+    ) -> Result<ActionReport> {
+        self.client.act(service, action, asked, |text| self.tell(text)).await
+    }
+
+    /// Tells people something on standard error, unless they want names only.
+    pub(crate) fn tell(&self, text: &str) {
+        if !self.quiet {
+            note(&Cell::new(text, None).shown(false));
+        }
+    }
+
     /// Every volume of the chosen services. Services that cannot be listed are noted.
     pub(crate) async fn volumes(&self) -> Result<Found<VolumeInfo>> {
         let mut found = Found { entries: Vec::new(), complete: true };
@@ -116,28 +134,4 @@ pub(crate) fn volume_path(volume: &VolumeInfo) -> String {
 /// The path of a snapshot in the API.
 pub(crate) fn snapshot_path(snapshot: &SnapshotInfo) -> String {
     format!("/v1/services/{}/snapshots/{}", encode(&snapshot.service), encode(&snapshot.name))
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_could_be_taken_for_syntax_is_encoded() {
-        assert_eq!(encode("after:a b+c/é"), "after%3Aa%20b%2Bc%2F%C3%A9");
-        assert_eq!(encode("my_app-db.1~"), "my_app-db.1~");
-    }
 }

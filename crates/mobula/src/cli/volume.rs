@@ -99,6 +99,14 @@ struct Rm {
     force: bool,
 }
 
+/// Whether volumes that this machine cannot reach are moved.
+#[derive(Debug, Args)]
+struct Relocation {
+    /// Have the driver move them to where this machine can reach them before, if need be.
+    #[arg(long = "move")]
+    moves: bool,
+}
+
 /// Attach volumes to this machine without mounting them.
 #[derive(Debug, Args)]
 struct Attach {
@@ -106,6 +114,8 @@ struct Attach {
     targets: Targets,
     #[command(flatten)]
     idempotence: Idempotence,
+    #[command(flatten)]
+    relocation: Relocation,
 }
 
 /// Detach volumes from this machine.
@@ -124,6 +134,8 @@ struct Mount {
     targets: Targets,
     #[command(flatten)]
     idempotence: Idempotence,
+    #[command(flatten)]
+    relocation: Relocation,
 
     /// Mount ID: who has the volume mounted [default: cli].
     #[arg(long, value_name = "ID")]
@@ -192,7 +204,8 @@ impl Rm {
 
 impl Attach {
     async fn run(&self, batch: &Batch<'_>) -> Outcome {
-        batch.apply(&self.targets, &Change::Attach, self.idempotence.idempotent).await
+        let change = Change::Attach.moved(self.relocation.moves);
+        batch.apply(&self.targets, &change, self.idempotence.idempotent).await
     }
 }
 
@@ -205,6 +218,7 @@ impl Detach {
 impl Mount {
     async fn run(&self, batch: &Batch<'_>) -> Outcome {
         let change = Change::Mount(MountVolume { id: self.id.clone(), all: false });
+        let change = change.moved(self.relocation.moves);
         batch.apply(&self.targets, &change, self.idempotence.idempotent).await
     }
 }

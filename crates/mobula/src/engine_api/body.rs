@@ -111,7 +111,7 @@ impl Read for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine_api::stream::Stream;
+    use crate::pieces::Stream;
 
     fn refusal(body: &str) -> String {
         decode::<Vec<String>>(body.as_bytes()).expect_err(body).to_string()

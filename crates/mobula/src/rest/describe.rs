@@ -1,11 +1,12 @@
 //! From what the orchestrator knows to what the API shows.
 
 use crate::api::{
-    ConsumerInfo, DriverInfo, MountInfo, OptionInfo, ServiceInfo, SnapshotInfo, VolumeInfo,
+    ActionInfo, ConsumerInfo, DriverInfo, MountInfo, OptionInfo, ServiceInfo, SnapshotInfo,
+    VolumeInfo,
 };
 use crate::app::App;
 use std::collections::{BTreeMap, HashSet};
-use volume::driver::Spec;
+use volume::driver::{Action, Spec, Subject};
 use volume::ledger::{Consumer, State};
 use volume::orchestrator::View;
 use volume::{Capabilities, OptionSpec, Orchestrator, Origin, Snapshot};
@@ -121,6 +122,21 @@ pub(super) fn driver(spec: &'static Spec) -> DriverInfo {
         description: spec.description.to_owned(),
         service_options: spec.service_options.iter().copied().map(option).collect(),
         volume_options: spec.volume_options().map(option).collect(),
+        actions: spec.actions.iter().map(action).collect(),
+    }
+}
+
+fn action(action: &Action) -> ActionInfo {
+    let subject = match action.subject {
+        Subject::Service => "service",
+        Subject::Volume => "volume",
+        Subject::Snapshot => "snapshot",
+    };
+    ActionInfo {
+        name: action.name.to_owned(),
+        help: action.help.to_owned(),
+        subject: subject.to_owned(),
+        options: action.options.iter().copied().map(option).collect(),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod fixture;
 
+mod actions;
 mod agent;
 mod command_line;
 mod configuration;

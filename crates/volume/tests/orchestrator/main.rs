@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod abandoned;
+mod acting;
 mod concurrency;
 mod consumers;
 mod copying;
