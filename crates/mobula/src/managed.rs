@@ -5,6 +5,7 @@
 //! It listens whatever the settings say: who set them wrong is told so by each call.
 
 pub mod image;
+mod rexray;
 pub mod settings;
 pub mod variables;
 

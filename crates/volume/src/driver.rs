@@ -114,6 +114,21 @@ pub struct Container {
     pub network: Option<&'static str>,
     /// Directories of the machine that it works on.
     pub directories: &'static [Directory],
+    /// Variables by which its libraries are told things; none other reaches it.
+    pub variables: &'static [Variable],
+}
+
+/// A variable of the environment that a driver's libraries know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name, such as `AWS_PROFILE`.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub help: &'static str,
+    /// Never shown.
+    pub secret: bool,
+    /// The service option that it stands for; `None`: the libraries read it by themselves.
+    pub option: Option<&'static str>,
 }
 
 /// A directory of the machine that is mounted into a plugin, and that its user may choose.

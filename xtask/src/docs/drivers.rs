@@ -137,11 +137,9 @@ fn plugin(text: &mut String, spec: &Spec) {
     );
     let (rexray, own): (Vec<_>, Vec<_>) =
         variables(spec).into_iter().partition(|variable| variable.help.starts_with("REX-Ray's"));
-    let place = image::directories(spec).next().map(|directory| image::place(directory.name));
-    let secret = format!(" A secret: put it into a file, `@{}/FILE`.", place.unwrap_or_default());
     for variable in own.into_iter().chain(rexray) {
-        let secret = if variable.secret { secret.as_str() } else { "" };
-        let _ = writeln!(text, "| {} | {}{secret} |", code(&variable.name), cell(&variable.help));
+        let help = image::help(spec, &variable);
+        let _ = writeln!(text, "| {} | {} |", code(&variable.name), cell(&help));
     }
 }
 

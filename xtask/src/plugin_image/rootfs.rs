@@ -1,5 +1,5 @@
-//! The files of an image: the program, the tools of the file systems with their libraries, and the
-//! places where something is mounted. No shell, no package manager.
+//! The files of an image: the program, the tools of the file systems with their libraries, what a
+//! network is used with, and the places where something is mounted. No shell, no package manager.
 
 use crate::program;
 use error::{Error, IoContext, Result};
@@ -13,6 +13,15 @@ use volume::Spec;
 
 /// What tools read besides libraries.
 const CONFIGURATION: [&str; 1] = ["/etc/mke2fs.conf"];
+
+/// The certificates of the authorities that are trusted, where the TLS library looks for them, and
+/// the package that has them.
+const AUTHORITIES: (&str, &str) = ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates");
+
+/// How names are resolved (nsswitch.conf(5)). Both ways are built into the C library, which the
+/// program has within itself; others would be loaded from files that are not there. The addresses of
+/// servers and the hosts file are the machine's: who runs the plugin mounts them.
+const NAMES: (&str, &str) = ("/etc/nsswitch.conf", "hosts: files dns\n");
 
 /// Makes the root file system of the driver's plugin in `root`, which is not there yet.
 pub(super) fn make(root: &Path, spec: &Spec, binary: &Path) -> Result<()> {
@@ -29,7 +38,26 @@ pub(super) fn make(root: &Path, spec: &Spec, binary: &Path) -> Result<()> {
     if spec.container.is_some_and(|container| container.devices.is_some()) {
         add_tools(root)?;
     }
+    if spec.container.is_some_and(|container| container.network.is_some()) {
+        add_network(root)?;
+    }
     Ok(())
+}
+
+fn add_network(root: &Path) -> Result<()> {
+    let (authorities, package) = AUTHORITIES;
+    if !Path::new(authorities).exists() {
+        return Err(Error::failed_precondition(format!(
+            "{authorities} is missing, and the image needs it; install the package {package}"
+        )));
+    }
+    copy(Path::new(authorities), &inside(root, Path::new(authorities)))?;
+    add_licence(root, package)?;
+    let (path, content) = NAMES;
+    let path = inside(root, Path::new(path));
+    fs::write(&path, content).doing(|| format!("write {}", path.display()))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o644))
+        .doing(|| format!("give {} its mode", path.display()))
 }
 
 fn add_tools(root: &Path) -> Result<()> {
@@ -43,13 +71,15 @@ fn add_tools(root: &Path) -> Result<()> {
         for library in libraries(&tool)? {
             copy(&library, &inside(root, &library))?;
         }
-        let licence = Path::new("/usr/share/doc").join(package).join("copyright");
-        if licence.exists() {
-            copy(&licence, &inside(root, &licence))?;
-        }
+        add_licence(root, package)?;
     }
     let present = CONFIGURATION.iter().map(Path::new).filter(|path| path.exists());
     present.into_iter().try_for_each(|path| copy(path, &inside(root, path)))
+}
+
+fn add_licence(root: &Path, package: &str) -> Result<()> {
+    let licence = Path::new("/usr/share/doc").join(package).join("copyright");
+    if licence.exists() { copy(&licence, &inside(root, &licence)) } else { Ok(()) }
 }
 
 /// The shared libraries and the loader of a program (ldd(1)), by the paths at which the loader looks

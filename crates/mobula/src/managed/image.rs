@@ -60,7 +60,7 @@ pub fn config(spec: &Spec) -> Option<Config> {
         description: format!("Mobula: {}", spec.summary),
         documentation: format!("docs/drivers/{}.md of Mobula's sources", spec.name),
         entrypoint: [PROGRAM, VERB, spec.name].map(str::to_owned).to_vec().into(),
-        env: variables(spec).into_iter().map(env).collect::<Vec<_>>().into(),
+        env: variables(spec).iter().map(|one| env(spec, one)).collect::<Vec<_>>().into(),
         interface: Interface {
             socket: SOCKET.to_owned(),
             types: vec![InterfaceType::parse("docker.volumedriver/1.0")].into(),
@@ -90,11 +90,21 @@ fn bind(name: &str, source: &str, destination: &str, why: &str, settable: bool) 
     }
 }
 
+/// What a setting means, and where a secret belongs: whoever inspects the plugin sees its settings.
+#[must_use]
+pub fn help(spec: &Spec, variable: &Variable) -> String {
+    let directory = directories(spec).next().filter(|_| variable.secret);
+    let secret = directory.map(|directory| {
+        format!(" A secret: put it into a file, @{}/FILE.", place(directory.name))
+    });
+    format!("{}{}", variable.help, secret.unwrap_or_default())
+}
+
 /// Declared empty, which counts as unset: only declared variables can be set.
-fn env(variable: Variable) -> Env {
+fn env(spec: &Spec, variable: &Variable) -> Env {
     Env {
-        description: variable.help,
-        name: variable.name,
+        description: help(spec, variable),
+        name: variable.name.clone(),
         settable: vec!["value".to_owned()].into(),
         value: Some(String::new()),
     }
@@ -125,6 +135,21 @@ mod tests {
     fn the_configuration_survives_dockers_encoding() {
         let config = config(drivers::get("loop").unwrap()).unwrap();
         assert_eq!(Config::decode(&config.encode()).unwrap(), config);
+    }
+
+    #[test]
+    fn every_variable_that_the_driver_names_is_declared_and_secrets_are_marked() {
+        for spec in drivers::ALL {
+            let (Some(config), Some(container)) = (config(spec), spec.container) else { continue };
+            for variable in container.variables {
+                let env = config.env.iter().find(|env| env.name == variable.name).unwrap();
+                assert_eq!(env.description.contains("A secret: "), variable.secret, "{env:?}");
+                assert_eq!(
+                    (env.value.as_deref(), &env.settable[..]),
+                    (Some(""), &["value".to_owned()][..])
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! From a plugin's environment to the agent's configuration. Nothing here fails: what is wrong
 //! becomes the reason why the service can't be used.
 
-use super::image;
-use super::variables::{Sets, Variable, variables};
+use super::variables::{AUTHORITIES, Sets, Variable, variables};
+use super::{image, rexray};
 use crate::config::{Config, Log, Module, Service};
+use crate::migrate::rexray::Form;
 use error::{Error, Result};
 use std::collections::BTreeMap;
+use std::path::Path;
+use volume::options::parse_bool;
 use volume::{ServiceName, Spec};
-
-/// What a volume looks like as REX-Ray made it.
-const COMPAT: [(&str, &str); 2] = [("subPath", "data"), ("mode", "0700")];
 
 /// The configuration that `environment` describes: one service, of the driver's name.
 pub fn load(spec: &Spec, environment: impl Fn(&str) -> Option<String>) -> Config {
@@ -32,12 +32,47 @@ pub fn load(spec: &Spec, environment: impl Fn(&str) -> Option<String>) -> Config
 /// where it stands, and gone where it is empty.
 pub fn export(variable: &Variable) -> Result<()> {
     let Sets::Environment = variable.sets else { return Ok(()) };
-    let Ok(value) = std::env::var(&variable.name) else { return Ok(()) };
-    let value = host::secret::resolve(&value)?;
-    host::process::set_variable(
-        &variable.name,
-        Some(value.as_str()).filter(|value| !value.is_empty()),
-    )
+    let Some(value) = said(&variable.name, |name| std::env::var(name).ok()) else { return Ok(()) };
+    let read = host::secret::resolve(&value).and_then(|value| {
+        if variable.name == AUTHORITIES && !value.is_empty() {
+            check_authorities(Path::new(&value))?;
+        }
+        Ok(value)
+    });
+    // What is wrong is told, and used by nobody.
+    let value = read.as_deref().ok().filter(|value| !value.is_empty());
+    host::process::set_variable(&variable.name, value)?;
+    read.map(drop)
+}
+
+/// Whether there is a certificate in the file: with none, whoever makes connections would trust
+/// nobody, and not say why.
+fn check_authorities(path: &Path) -> Result<()> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let bytes = host::file::read_optional(path)?.ok_or_else(|| {
+        Error::failed_precondition(format!(
+            "file {} is not there; name one that the plugin sees, like /machine/secrets/ca.pem",
+            path.display()
+        ))
+    })?;
+    if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+        return Ok(());
+    }
+    Err(Error::failed_precondition(format!(
+        "file {} holds no certificate; it must be PEM",
+        path.display()
+    )))
+}
+
+/// What a variable for libraries is set to. A proxy for http is one for https too where none is named
+/// for that: so it was with REX-Ray's.
+fn said(name: &str, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let own = environment(name);
+    if name != "HTTPS_PROXY" || own.as_ref().is_some_and(|value| !value.is_empty()) {
+        return own;
+    }
+    // By now it was read, wherever it stood, or that failed and was told.
+    environment("HTTP_PROXY").filter(|value| !value.starts_with('@')).or(own)
 }
 
 /// Adds to the reasons why the service can't be used.
@@ -73,6 +108,8 @@ fn set(config: &mut Config, spec: &Spec, variable: &Variable, value: &str) -> Re
     match &variable.sets {
         Sets::Key(key) if key == "log.level" => config.set(key, level(value)),
         Sets::Key(key) => config.set(key, value),
+        Sets::Address(key) => config.set(key, &address(value)),
+        Sets::Switch { key, on, off } => config.set(key, if switch(value)? { on } else { off }),
         Sets::Environment | Sets::Nothing(_) => Ok(()),
         Sets::Compat => compat(config, spec, value),
     }
@@ -87,16 +124,27 @@ fn level(value: &str) -> &str {
     }
 }
 
+/// `ec2.eu-west-1.amazonaws.com` → `https://…`. A secret's place is not looked into.
+fn address(value: &str) -> String {
+    if value.starts_with('@') { value.to_owned() } else { Form::Address.of(value) }
+}
+
+fn switch(value: &str) -> Result<bool> {
+    parse_bool(value).ok_or_else(|| {
+        Error::invalid_argument(format!(
+            "\"{}\" is refused; give true or false",
+            value.escape_debug().take(40).collect::<String>()
+        ))
+    })
+}
+
 fn compat(config: &mut Config, spec: &Spec, value: &str) -> Result<()> {
     if !value.eq_ignore_ascii_case("rexray") {
         return Err(Error::invalid_argument(format!(
             "\"{value}\" is nothing to be compatible with; it may be rexray, or empty"
         )));
     }
-    for (option, value) in COMPAT {
-        config.set(&format!("services.{}.volume.{option}", spec.name), value)?;
-    }
-    Ok(())
+    rexray::compat(spec).iter().try_for_each(|(key, value)| config.set(key, value))
 }
 
 fn check(config: &Config) -> Result<()> {
@@ -146,6 +194,92 @@ mod tests {
         assert_eq!((volume["subPath"].as_str(), config.log.level.as_str()), ("data", "warn"));
         let both = [("VOLUME_FSTYPE", "btrfs"), ("REXRAY_FSTYPE", "xfs")];
         assert_eq!(service(&loaded("loop", &both)).volume["fsType"], "btrfs");
+    }
+
+    #[test]
+    fn rexrays_settings_of_ebs_are_those_of_the_driver() {
+        let rexray = [
+            ("EBS_ACCESSKEY", "AK"),
+            ("EBS_SECRETKEY", "hunter2"),
+            ("EBS_REGION", "eu-west-1"),
+            ("EBS_TAG", "prod"),
+            ("EBS_ENDPOINT", "ec2.eu-west-1.amazonaws.com"),
+            ("EBS_KMSKEYID", "alias/k"),
+            ("EBS_MAXRETRIES", "3"),
+            ("EBS_STATUSMAXATTEMPTS", "10"),
+            ("EBS_STATUSINITIALDELAY", "100ms"),
+            ("EBS_STATUSTIMEOUT", "2m"),
+            ("EBS_USELARGEDEVICERANGE", "true"),
+            ("EBS_NVMEBINPATH", "/usr/sbin/nvme"),
+        ];
+        let config = loaded("ebs", &rexray);
+        let Service { options, volume, problem, .. } = service(&config);
+        assert_eq!(*problem, None);
+        let all: Vec<_> = options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let expected = [
+            "accessKey=AK",
+            "endpoint=https://ec2.eu-west-1.amazonaws.com",
+            "region=eu-west-1",
+            "secretKey=hunter2",
+            "tag=prod",
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(volume["encryptionKey"], "alias/k");
+        let both = [("EBS_KMSKEYID", "old"), ("VOLUME_ENCRYPTIONKEY", "new")];
+        assert_eq!(service(&loaded("ebs", &both)).volume["encryptionKey"], "new");
+    }
+
+    #[test]
+    fn rexrays_preempt_is_the_drivers_where_it_has_one() {
+        for (said, is) in [("true", Some("proof")), ("false", Some("never")), ("", None)] {
+            let config = loaded("ebs", &[("REXRAY_PREEMPT", said)]);
+            assert_eq!(service(&config).options.get("preempt").map(String::as_str), is);
+        }
+        let config = loaded("ebs", &[("REXRAY_PREEMPT", "true"), ("EBS_PREEMPT", "never")]);
+        assert_eq!(service(&config).options["preempt"], "never");
+        let config = loaded("ebs", &[("REXRAY_PREEMPT", "perhaps")]);
+        let problem = service(&config).problem.clone().unwrap();
+        assert_eq!(problem, "REXRAY_PREEMPT: \"perhaps\" is refused; give true or false");
+    }
+
+    #[test]
+    fn compatible_with_rexray_means_its_list_where_there_is_another() {
+        let config = loaded("ebs", &[("COMPAT", "rexray")]);
+        let Service { options, volume, .. } = service(&config);
+        assert_eq!((&*options["list"], &*volume["subPath"]), ("named", "data"));
+    }
+
+    #[test]
+    fn awss_region_counts_where_the_drivers_own_is_not_said() {
+        let region = |variables: &[(&str, &str)]| {
+            service(&loaded("ebs", variables)).options.get("region").cloned().unwrap_or_default()
+        };
+        assert_eq!(region(&[("AWS_REGION", "a"), ("AWS_DEFAULT_REGION", "b")]), "a");
+        assert_eq!(region(&[("AWS_DEFAULT_REGION", "b")]), "b");
+        assert_eq!(region(&[("AWS_REGION", "a"), ("EBS_REGION", "c")]), "c");
+    }
+
+    #[test]
+    fn a_proxy_for_http_is_one_for_https_too_unless_there_is_another() {
+        let proxy = |http: &str, https: &str| {
+            let environment = [("HTTP_PROXY", http.to_owned()), ("HTTPS_PROXY", https.to_owned())];
+            let find = |name: &str| environment.iter().find(|(known, _)| *known == name);
+            said("HTTPS_PROXY", |name| find(name).map(|(_, value)| value.clone()))
+        };
+        assert_eq!(proxy("http://a", "").as_deref(), Some("http://a"));
+        assert_eq!(proxy("http://a", "http://b").as_deref(), Some("http://b"));
+        assert_eq!(proxy("@/unread", "").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn authorities_are_a_file_with_a_certificate() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let told = |path: &Path| check_authorities(path).map_err(|error| error.to_string());
+        std::fs::write(&file, "none").unwrap();
+        assert!(told(file.path()).unwrap_err().contains("holds no certificate"));
+        std::fs::write(&file, "# one\n-----BEGIN CERTIFICATE-----\n").unwrap();
+        assert_eq!(told(file.path()), Ok(()));
+        assert!(told(Path::new("/nosuch/ca.pem")).unwrap_err().contains("is not there"));
     }
 
     #[test]

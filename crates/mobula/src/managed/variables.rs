@@ -1,8 +1,13 @@
 //! The settings of a managed plugin, as environment variables: the driver's options, the volume
-//! options, the common ones, and the names that REX-Ray's plugins had for the same things. An empty
-//! variable counts as unset, as in REX-Ray's plugins, which declare most of theirs empty.
+//! options, the common ones, those that the driver's libraries know, and
+//! [REX-Ray's names](super::rexray) for the same things. An empty variable counts as unset, as in
+//! REX-Ray's plugins, which declare most of theirs empty.
 
+use super::rexray;
 use volume::Spec;
+
+/// Names the file of certificates that libraries trust.
+pub(super) const AUTHORITIES: &str = "SSL_CERT_FILE";
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +27,21 @@ pub struct Variable {
 pub enum Sets {
     /// It sets this key of the configuration, such as `services.loop.volume.fsType`.
     Key(String),
-    /// The program's libraries read it: proxies.
+    /// It sets this key to an address; one without a scheme, as REX-Ray took it, is one of https.
+    Address(String),
+    /// A switch that sets this key to one word when it is on, and to another one when it is off.
+    Switch {
+        /// The key.
+        key: String,
+        /// What it is set to.
+        on: &'static str,
+        /// What it is set to.
+        off: &'static str,
+    },
+    /// The program's libraries read it: proxies, credentials.
     Environment,
-    /// Volumes look as REX-Ray's do: data in the subdirectory `data`, of mode 0700.
+    /// Volumes look as REX-Ray's do: data in the subdirectory `data`, of mode 0700; and where others'
+    /// volumes can be listed, they are.
     Compat,
     /// REX-Ray's name of something that needs no setting here; the reason. It is declared so that
     /// a command line that sets it goes on working.
@@ -35,20 +52,23 @@ pub enum Sets {
 /// are given: ours come after REX-Ray's.
 #[must_use]
 pub fn variables(spec: &Spec) -> Vec<Variable> {
-    let mut all = rexray(spec);
-    all.extend(common());
+    let mut all = rexray::variables(spec);
+    all.extend(common(spec));
+    all.extend(libraries(spec));
     all.extend(own(spec));
     all
 }
 
+impl Variable {
+    /// A setting that is no secret.
+    pub(super) fn new(name: impl Into<String>, help: impl Into<String>, sets: Sets) -> Self {
+        Self { name: name.into(), help: help.into(), secret: false, sets }
+    }
+}
+
 /// What every plugin can be told.
-fn common() -> Vec<Variable> {
-    let variable = |name: &str, help: &str, sets| Variable {
-        name: name.to_owned(),
-        help: help.to_owned(),
-        secret: false,
-        sets,
-    };
+fn common(spec: &Spec) -> Vec<Variable> {
+    let variable = |name: &str, help: &str, sets| Variable::new(name, help, sets);
     let proxy = |name, what| Variable {
         // An address may hold a password.
         secret: true,
@@ -65,12 +85,8 @@ fn common() -> Vec<Variable> {
             "How a log line looks: text or json (default text).",
             Sets::Key("log.format".to_owned()),
         ),
-        variable(
-            "COMPAT",
-            "rexray: volumes look as REX-Ray's do, data in the subdirectory data of mode 0700.",
-            Sets::Compat,
-        ),
-        proxy("HTTP_PROXY", "Proxy for http addresses."),
+        variable("COMPAT", rexray::compat_help(spec), Sets::Compat),
+        proxy("HTTP_PROXY", "Proxy for http addresses; without HTTPS_PROXY for https ones too."),
         proxy("HTTPS_PROXY", "Proxy for https addresses."),
         Variable {
             secret: false,
@@ -79,20 +95,40 @@ fn common() -> Vec<Variable> {
     ]
 }
 
+/// What the libraries of the driver know, which would not reach them undeclared.
+fn libraries(spec: &Spec) -> Vec<Variable> {
+    let Some(container) = spec.container else { return Vec::new() };
+    let sets = |option: Option<&str>| match option {
+        Some(option) => Sets::Key(format!("services.{}.options.{option}", spec.name)),
+        None => Sets::Environment,
+    };
+    let own = container.variables.iter().map(|known| Variable {
+        secret: known.secret,
+        ..Variable::new(known.name, known.help, sets(known.option))
+    });
+    let certificates = container.network.map(|_| {
+        let help = "File of the authorities (PEM) to trust instead of those in the image, as the \
+                    plugin sees it.";
+        Variable::new(AUTHORITIES, help, Sets::Environment)
+    });
+    certificates.into_iter().chain(own).collect()
+}
+
 /// The options of the driver and of its volumes.
 fn own(spec: &Spec) -> Vec<Variable> {
     let fixed = |name: &str| {
         let directories = spec.container.iter().flat_map(|container| container.directories);
         directories.into_iter().any(|directory| directory.option.eq_ignore_ascii_case(name))
     };
-    let variable = |prefix: &str, section: &str, option: volume::OptionSpec| Variable {
-        name: format!("{prefix}_{}", option.name.to_ascii_uppercase()),
-        help: match option.default {
+    let variable = |prefix: &str, section: &str, option: volume::OptionSpec| {
+        let name = format!("{prefix}_{}", option.name.to_ascii_uppercase());
+        let key = format!("services.{}.{section}.{}", spec.name, option.name);
+        let help = match option.default {
             Some(default) => format!("{} (default {default})", option.help),
             None => option.help.to_owned(),
-        },
-        secret: option.secret,
-        sets: Sets::Key(format!("services.{}.{section}.{}", spec.name, option.name)),
+        };
+        let sets = if rexray::is_address(spec, &name) { Sets::Address } else { Sets::Key };
+        Variable { name, help, secret: option.secret, sets: sets(key) }
     };
     let driver = spec.name.to_ascii_uppercase();
     let service = spec.service_options.iter().copied().filter(|option| !fixed(option.name));
@@ -103,41 +139,4 @@ fn own(spec: &Spec) -> Vec<Variable> {
         .map(|option| variable(&driver, "options", option))
         .chain(volume.map(|option| variable("VOLUME", "volume", option)))
         .collect()
-}
-
-/// The names that every plugin of REX-Ray had.
-fn rexray(spec: &Spec) -> Vec<Variable> {
-    let mut all = Vec::new();
-    let mut add = |name: &str, what: String, sets| {
-        all.push(Variable { name: name.to_owned(), help: what, secret: false, sets });
-    };
-    add(
-        "REXRAY_LOGLEVEL",
-        "REX-Ray's name of LOG_LEVEL.".to_owned(),
-        Sets::Key("log.level".into()),
-    );
-    let volume = [
-        ("REXRAY_FSTYPE", "fsType"),
-        ("LINUX_VOLUME_ROOTPATH", "subPath"),
-        ("LIBSTORAGE_INTEGRATION_VOLUME_OPERATIONS_MOUNT_ROOTPATH", "subPath"),
-        ("LINUX_VOLUME_FILEMODE", "mode"),
-    ];
-    for (name, option) in volume {
-        if spec.volume_options().any(|known| known.name == option) {
-            let what = format!("REX-Ray's name of VOLUME_{}.", option.to_ascii_uppercase());
-            let key = format!("services.{}.volume.{option}", spec.name);
-            add(name, what, Sets::Key(key));
-        }
-    }
-    let without_effect = [
-        ("REXRAY_PREEMPT", "a volume of this machine is nowhere else attached"),
-        ("DOCKER_LEGACY", "there is one implementation of Docker's protocol"),
-        ("CSI_ENDPOINT", "the plugin speaks Docker's protocol only"),
-        ("X_CSI_DRIVER", "the plugin speaks Docker's protocol only"),
-        ("X_CSI_NATIVE", "the plugin speaks Docker's protocol only"),
-    ];
-    for (name, why) in without_effect {
-        add(name, format!("REX-Ray's; of no effect: {why}."), Sets::Nothing(why));
-    }
-    all
 }

@@ -21,6 +21,8 @@ mod tests;
 mod variables;
 mod yaml;
 
+pub(crate) use drivers::{Form, Place};
+pub(crate) use keys::PREEMPT;
 pub use mapping::Secret;
 
 use super::Row;
@@ -83,12 +85,36 @@ pub struct Plugin {
     pub commands: String,
 }
 
-/// Makes our configuration of REX-Ray's.
-pub fn migrate(sources: &Sources) -> Result<Migration> {
-    migrate_with(sources, drivers::ALL)
+/// A variable that REX-Ray's managed plugin had for a setting of its driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// `EBS_KMSKEYID`.
+    pub(crate) variable: String,
+    /// What it sets here, and how.
+    pub(crate) place: Place,
+    pub(crate) form: Form,
+    /// Why it need not be set.
+    pub(crate) change: &'static str,
 }
 
-fn migrate_with(sources: &Sources, drivers: &[Driver]) -> Result<Migration> {
+/// The names that REX-Ray's plugin of the driver `ours` had, if there was one that is called so.
+pub(crate) fn names(ours: &str) -> Vec<Name> {
+    let driver =
+        drivers::ALL.iter().find(|driver| driver.ours == Some(ours) && driver.name == ours);
+    let keys =
+        driver.into_iter().flat_map(|driver| driver.keys.iter().map(move |key| (driver, key)));
+    let name = |(driver, key): (&Driver, &drivers::DriverKey)| Name {
+        variable: keys::variable(&format!("{}.{}", driver.section, key.name)),
+        place: key.place,
+        form: key.form,
+        change: key.change,
+    };
+    keys.map(name).collect()
+}
+
+/// Makes our configuration of REX-Ray's.
+pub fn migrate(sources: &Sources) -> Result<Migration> {
+    let drivers = drivers::ALL;
     let mut migration = Migration {
         rows: Vec::new(),
         config: None,

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 const VFS: &str = "rexray: {logLevel: debug}\nlibstorage: {service: vfs}\n";
 const EBS: &str = "libstorage: {service: ebs}\nebs:\n  accessKey: hunter2\n  secretKey: hunter2\n";
+const EFS: &str = "libstorage: {service: efs}\nefs:\n  accessKey: hunter2\n  secretKey: hunter2\n";
 
 fn with_rexray(yaml: &str) -> Home {
     let home = Home::new();
@@ -90,13 +91,13 @@ fn nothing_is_overwritten_without_force_and_a_dry_run_writes_nothing() {
 
 #[test]
 fn what_is_not_there_yet_is_told_and_no_secret_is() {
-    let home = with_rexray(EBS);
+    let home = with_rexray(EFS);
     for args in [&["--dry-run"][..], &["--dry-run", "--format", "json"], &[]] {
         let output = migrate(&home, args);
         assert!(output.status.success(), "{output:?}");
         assert!(!text(&output).contains("hunter2"), "{args:?}: {}", text(&output));
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("not there yet, and left out: service ebs (driver ebs)"), "{said}");
+        assert!(said.contains("not there yet, and left out: service efs (driver efs)"), "{said}");
     }
     let made = written(&home).unwrap();
     assert!(made.contains("NOT THERE YET") && !made.contains("hunter2"), "{made}");
@@ -104,7 +105,22 @@ fn what_is_not_there_yet_is_told_and_no_secret_is() {
     let whole: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(whole["rows"][1]["fate"], "not-there-yet");
     assert_eq!(whole["written"], Value::Null);
-    assert_eq!(whole["leftOut"][0], "service ebs (driver ebs)");
+    assert_eq!(whole["leftOut"][0], "service efs (driver efs)");
+}
+
+#[test]
+fn secrets_of_ebs_go_into_files_that_the_new_configuration_reads() {
+    let home = with_rexray(EBS);
+    let output = migrate(&home, &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!text(&output).contains("hunter2"), "{}", text(&output));
+    assert!(!written(&home).unwrap().contains("hunter2"));
+    for key in ["accessKey", "secretKey"] {
+        let file = home.path("etc/mobula/secrets").join(format!("ebs-{key}"));
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "hunter2");
+    }
+    assert!(home.ok(&["config", "check"]).contains("ok"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod merge;
 mod partition;
 mod settings;
 mod shapes;
+mod variables;
 
 pub use backoff::Backoff;
 pub use call::{Calls, Client};
@@ -24,3 +25,4 @@ pub use shapes::{
     Attachment, BlockDevice, FastRestore, Instance, InstanceType, Modification, Snapshot, Tag,
     Volume,
 };
+pub use variables::VARIABLES;

@@ -74,6 +74,7 @@ pub const SPEC: Spec = Spec {
         devices: Some("a disk appears on the machine for each volume in use"),
         network: Some("the API of AWS, and the metadata service of this machine"),
         directories: &[],
+        variables: &aws::VARIABLES,
     }),
     open,
 };

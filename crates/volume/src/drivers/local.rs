@@ -39,6 +39,7 @@ copied directory is a copied volume.",
         devices: None,
         network: None,
         directories: &[Directory { below: "/mobula/local", ..VOLUMES }],
+        variables: &[],
     }),
     open,
 };

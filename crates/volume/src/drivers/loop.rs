@@ -64,6 +64,7 @@ copied directory is a copied volume: it gets a file system UUID of its own befor
         devices: Some("a loop device is made for each volume in use"),
         network: None,
         directories: &[Directory { below: "/mobula/loop", ..VOLUMES }],
+        variables: &[],
     }),
     open,
 };

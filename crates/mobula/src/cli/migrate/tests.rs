@@ -7,10 +7,13 @@ use crate::migrate::rexray::{File, Migration, Sources, migrate};
 use crate::paths::Paths;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What every secret of the samples has in it.
 const SECRET: &str = "hunter2";
+
+const SECRETS: &str = "/etc/mobula/secrets";
 
 fn samples() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rexray");
@@ -34,7 +37,7 @@ fn migrated(sample: &Path) -> Migration {
         environment: files(sample, &["rexray.env"]),
         process: Vec::new(),
         plugins: files(sample, &["plugin.json"]),
-        secrets: "/etc/mobula/secrets".to_owned(),
+        secrets: SECRETS.to_owned(),
     };
     migrate(&sources).unwrap_or_else(|error| panic!("{}: {error}", sample.display()))
 }
@@ -79,13 +82,22 @@ fn accepted(migration: &Migration) {
     let home = tempfile::tempdir().unwrap();
     let paths = Paths::at(home.path());
     fs::create_dir_all(paths.config().parent().unwrap()).unwrap();
-    fs::write(paths.config(), &migration.text).unwrap();
-    let config = config::load(&paths, &Overrides::default()).unwrap();
-    assert_eq!(config.problems(), Vec::<String>::new());
+    let read = |text: &str| {
+        fs::write(paths.config(), text).unwrap();
+        config::load(&paths, &Overrides::default()).unwrap()
+    };
     let made = migration.config.as_ref().unwrap();
     if !made.services.is_empty() {
-        assert_eq!(&config.services, &made.services, "written and read again");
+        let services = read(&migration.text).services;
+        assert_eq!(&services, &made.services, "written and read again");
     }
+    let here = |path: &str| path.replace(SECRETS, &home.path().to_string_lossy());
+    for secret in &migration.secrets {
+        let file = here(&secret.path);
+        fs::write(&file, &secret.value).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(read(&here(&migration.text)).problems(), Vec::<String>::new());
 }
 
 /// How many values YAML has, aliases followed; a list is one.

@@ -12,8 +12,20 @@ pub(super) struct Driver {
     /// The section that its keys are in.
     pub(super) section: &'static str,
     pub(super) keys: &'static [DriverKey],
+    /// How its services behaved without a setting, where ours have an option for that.
+    pub(super) behaviours: &'static [Behaviour],
     /// What one should know who comes from it.
     pub(super) change: &'static str,
+}
+
+/// Something that a driver of REX-Ray always did.
+#[derive(Debug)]
+pub(super) struct Behaviour {
+    /// In words.
+    pub(super) was: &'static str,
+    /// The option of a service that makes ours do it.
+    pub(super) option: &'static str,
+    pub(super) value: &'static str,
 }
 
 /// A key in the section of a driver.
@@ -21,53 +33,109 @@ pub(super) struct Driver {
 pub(super) struct DriverKey {
     pub(super) name: &'static str,
     pub(super) secret: bool,
-    /// The option here, where it has another name.
-    pub(super) option: Option<&'static str>,
-    /// What is put behind the value.
-    pub(super) suffix: &'static str,
+    pub(super) place: Place,
+    pub(super) form: Form,
+    /// What changes; of one that becomes nothing, why none is needed.
     pub(super) change: &'static str,
 }
 
-impl DriverKey {
-    /// The option here.
-    pub(super) fn option(&self) -> &'static str {
-        self.option.unwrap_or(self.name)
+/// Where the value of a driver's key goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Into this option of the service.
+    Service(&'static str),
+    /// Into the defaults of its volumes, under this option.
+    Volume(&'static str),
+    /// Nowhere.
+    Nothing,
+}
+
+/// How a value is written here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it was.
+    Same,
+    /// A directory below it.
+    Below(&'static str),
+    /// An address, which REX-Ray took without a scheme.
+    Address,
+}
+
+impl Form {
+    /// The value as it is written here.
+    pub(crate) fn of(self, text: &str) -> String {
+        match self {
+            Self::Below(suffix) => format!("{}{suffix}", text.trim_end_matches('/')),
+            Self::Address if !text.contains("://") => format!("https://{text}"),
+            Self::Same | Self::Address => text.to_owned(),
+        }
     }
 }
 
 const fn key(name: &'static str) -> DriverKey {
-    DriverKey { name, secret: false, option: None, suffix: "", change: "" }
+    DriverKey { name, secret: false, place: Place::Service(name), form: Form::Same, change: "" }
+}
+
+/// A key that nothing becomes of, and why.
+const fn needless(name: &'static str, why: &'static str) -> DriverKey {
+    DriverKey { place: Place::Nothing, change: why, ..key(name) }
 }
 
 const fn secret(name: &'static str) -> DriverKey {
     DriverKey { secret: true, ..key(name) }
 }
 
+const WAITS: &str = "How long a call to AWS is repeated and waited for follows from its deadline.";
+const DEVICES: &str = "Disks are found by the ID of their volume, not by a letter, and no other \
+                       program is asked.";
+
 const EBS: &[DriverKey] = &[
     secret("accessKey"),
     secret("secretKey"),
     key("region"),
-    key("endpoint"),
-    key("maxRetries"),
-    key("tag"),
-    key("kmsKeyID"),
-    key("statusMaxAttempts"),
-    key("statusInitialDelay"),
-    key("statusTimeout"),
-    key("useLargeDeviceRange"),
-    key("nvmeBinPath"),
+    DriverKey { form: Form::Address, ..key("endpoint") },
+    needless("maxRetries", WAITS),
+    DriverKey {
+        change: "REX-Ray put it before a name at creation only; here it belongs to the name in look-ups \
+                 too: what is TAG/pg at AWS is pg, and volumes without it are not seen.",
+        ..key("tag")
+    },
+    DriverKey {
+        place: Place::Volume("encryptionKey"),
+        change: "Every new volume is encrypted with it; with REX-Ray only those that were to be \
+                 encrypted.",
+        ..key("kmsKeyID")
+    },
+    needless("statusMaxAttempts", WAITS),
+    needless("statusInitialDelay", WAITS),
+    needless("statusTimeout", WAITS),
+    needless("useLargeDeviceRange", DEVICES),
+    needless("nvmeBinPath", DEVICES),
 ];
 
 const NOT_YET: &str = "Mobula has no such driver yet; the service is left out, and its volumes stay \
                        where they are.";
 
 const fn not_yet(name: &'static str, keys: &'static [DriverKey]) -> Driver {
-    Driver { name, also: &[], ours: None, section: name, keys, change: NOT_YET }
+    Driver { name, also: &[], ours: None, section: name, keys, behaviours: &[], change: NOT_YET }
 }
 
 /// Every driver of REX-Ray 0.11.
 pub(super) const ALL: &[Driver] = &[
-    Driver { also: &["ec2", "aws"], ..not_yet("ebs", EBS) },
+    Driver {
+        name: "ebs",
+        also: &["ec2", "aws"],
+        ours: Some("ebs"),
+        section: "ebs",
+        keys: EBS,
+        behaviours: &[Behaviour {
+            was: "every volume with a name is listed",
+            option: "list",
+            value: "named",
+        }],
+        change: "Volumes are looked up in the whole region; REX-Ray saw one zone only, and made a \
+                 second volume of the name in another one.",
+    },
     not_yet(
         "efs",
         &[
@@ -236,11 +304,12 @@ pub(super) const ALL: &[Driver] = &[
         ours: Some("local"),
         section: "vfs",
         keys: &[DriverKey {
-            option: Some("path"),
-            suffix: "/mobula",
+            place: Place::Service("path"),
+            form: Form::Below("/mobula"),
             change: "Volumes are directories below it, beside what vfs left there.",
             ..key("root")
         }],
+        behaviours: &[],
         change: "vfs removed what was in a volume at each unmount; local keeps it. vfs' volumes are \
                  not taken over: there is nothing in them.",
     },

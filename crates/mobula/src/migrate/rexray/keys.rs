@@ -36,11 +36,49 @@ pub(super) enum Takes {
     List,
 }
 
+/// A switch of REX-Ray's that is an option with two words here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switch {
+    /// The option of a service.
+    pub(crate) option: &'static str,
+    pub(crate) on: &'static str,
+    pub(crate) off: &'static str,
+    /// What changes for whom has it on, and off.
+    pub(super) changes: [&'static str; 2],
+}
+
+/// Whether a volume is taken from another machine.
+pub(crate) const PREEMPT: Switch = Switch {
+    option: "preempt",
+    on: "proof",
+    off: "never",
+    changes: [
+        "REX-Ray took a volume from whichever machine had it, running or not; here it is taken \
+         only from one that is proved to be gone.",
+        "As before, a volume stays with the machine that has it, even one that is gone; with \
+         proof, the default, it would then be taken.",
+    ],
+};
+
+impl Switch {
+    /// The word for what the switch says.
+    pub(crate) fn word(self, on: bool) -> &'static str {
+        if on { self.on } else { self.off }
+    }
+
+    /// What changes.
+    pub(super) fn change(self, on: bool) -> &'static str {
+        self.changes[usize::from(!on)]
+    }
+}
+
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Becomes {
     /// A volume option of each service.
     Volume(&'static str),
+    /// An option of each service whose driver has it.
+    Switch(Switch),
     /// `log.level`.
     LogLevel,
     /// It says how the configuration is put together; the code knows.

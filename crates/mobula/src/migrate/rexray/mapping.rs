@@ -1,10 +1,10 @@
 //! One service: what of REX-Ray's settings it takes, and under which key of ours. What a setting
 //! became is marked on it; the report is made of the marks.
 
-use super::drivers::Driver;
+use super::drivers::{Driver, DriverKey, Place};
 use super::keys::{self, Becomes};
 use super::settings::{Scope, Settings};
-use super::table::{FILE_MODE, FS_TYPE, KEYS, LINUX_ROOT_PATH, ROOT_PATH, SIZE};
+use super::table::{ENCRYPTED, FILE_MODE, FS_TYPE, KEYS, LINUX_ROOT_PATH, ROOT_PATH, SIZE};
 use crate::config::Service;
 use crate::migrate::{Became, Fate, HIDDEN};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,20 +85,79 @@ impl<'a> Mapper<'a> {
     pub(super) fn service(&mut self, order: Order<'_>) -> Option<Service> {
         let mut service = Service::default();
         for key in order.driver.keys {
-            let name = format!("{}.{}", order.driver.section, key.name.to_ascii_lowercase());
-            let found = self.settings.text(order.scopes, &name);
-            let Some((index, text)) = found else { continue };
-            let value = format!("{}{}", text.trim_end_matches('/'), key.suffix);
-            let value = if key.suffix.is_empty() { text.to_owned() } else { value };
-            let option = key.option();
-            let secret = self.settings.all[index].is_secret();
-            let given = Given { order, section: "options", option, value, secret };
-            self.note(index, key.change);
-            self.give(Some(index), None, &given, &mut service.options);
+            self.driver_key(order, key, &mut service);
         }
+        self.behaviours(order, &mut service.options);
+        self.switches(order, &mut service.options);
         self.volume(order, &mut service.volume);
         service.driver = order.driver.ours?.to_owned();
         Some(service)
+    }
+
+    fn driver_key(&mut self, order: Order<'_>, key: &DriverKey, service: &mut Service) {
+        let name = format!("{}.{}", order.driver.section, key.name.to_ascii_lowercase());
+        let Some((index, text)) = self.settings.text(order.scopes, &name) else { return };
+        let value = key.form.of(text);
+        let (section, option, into) = match key.place {
+            Place::Service(option) => ("options", option, &mut service.options),
+            Place::Volume("encryptionKey") if self.is_off(order, ENCRYPTED) => {
+                return self.settle(
+                    index,
+                    Fate::NoEquivalent,
+                    "Volumes are not encrypted unless somebody says so, and a key for all would \
+                     encrypt all: give it with -o encryptionKey to those that are to be.",
+                );
+            }
+            Place::Volume(option) => ("volume", option, &mut service.volume),
+            Place::Nothing => return self.settle(index, Fate::NotNeeded, key.change),
+        };
+        let secret = self.settings.all[index].is_secret();
+        self.note(index, key.change);
+        let given = Given { order, section, option, value, secret };
+        self.give(Some(index), None, &given, into);
+    }
+
+    fn is_off(&self, order: Order<'_>, key: &str) -> bool {
+        let found = self.settings.text(order.scopes, key);
+        found.and_then(|(_, text)| keys::is_on(text)) == Some(false)
+    }
+
+    fn settle(&mut self, index: usize, fate: Fate, told: &str) {
+        self.marks[index].done = Some(fate);
+        self.note(index, told);
+    }
+
+    /// What the driver did without being told so.
+    fn behaviours(&mut self, order: Order<'_>, into: &mut BTreeMap<String, String>) {
+        for behaviour in order.driver.behaviours {
+            let (key, value) = (order.driver.section, behaviour.was);
+            let known = self.defaults.iter().position(|default| default.value == value);
+            let default = known.unwrap_or_else(|| {
+                self.defaults.push(Defaulted { key, value, mark: Mark::default() });
+                self.defaults.len() - 1
+            });
+            let (option, value) = (behaviour.option, behaviour.value.to_owned());
+            let given = Given { order, section: "options", option, value, secret: false };
+            self.give(None, Some(default), &given, into);
+        }
+    }
+
+    fn switches(&mut self, order: Order<'_>, into: &mut BTreeMap<String, String>) {
+        for key in KEYS {
+            let Becomes::Switch(switch) = key.becomes else { continue };
+            let found = self.settings.text(order.scopes, &key.name.to_ascii_lowercase());
+            let Some((index, on)) =
+                found.and_then(|(index, text)| Some((index, keys::is_on(text)?)))
+            else {
+                continue;
+            };
+            if has_option(order.driver, switch.option) {
+                let (option, value) = (switch.option, switch.word(on).to_owned());
+                let given = Given { order, section: "options", option, value, secret: false };
+                self.note(index, switch.change(on));
+                self.give(Some(index), None, &given, into);
+            }
+        }
     }
 
     fn volume(&mut self, order: Order<'_>, volume: &mut BTreeMap<String, String>) {
@@ -133,16 +192,20 @@ impl<'a> Mapper<'a> {
         let is_volumes_root = text.trim_matches('/').is_empty();
         let value = match option {
             "size" => format!("{text}GiB"),
+            "encrypted" => keys::is_on(&text).map_or(text, |on| on.to_string()),
             "subPath" => text.trim_matches('/').to_owned(),
             _ => text,
         };
         let key = format!("{}.{option}", self.prefix(order, "volume"));
-        let (mut told, mut fate) = (None, Fate::NoEquivalent);
-        if option == "subPath" && is_volumes_root {
+        let mut fate = Fate::NoEquivalent;
+        let told = if option == "subPath" && is_volumes_root {
             fate = Fate::NotNeeded;
-            told = Some("Users see the volume's root, as they did.".to_owned());
+            Some("Users see the volume's root, as they did.".to_owned())
+        } else if option == "iops" && value == "0" {
+            fate = Fate::NotNeeded;
+            Some("It was none.".to_owned())
         } else if let Some(earlier) = volume.get(option) {
-            told = (*earlier != value).then(|| {
+            let told = (*earlier != value).then(|| {
                 "REX-Ray made this directory and handed out the other one; the one handed out \
                  counts."
                     .to_owned()
@@ -152,10 +215,10 @@ impl<'a> Mapper<'a> {
                 self.marks[index].mapped.push(earlier);
                 return;
             }
-        } else if !is_honoured(order.driver, option, &value) {
-            let ours = order.driver.ours.unwrap_or_default();
-            told = Some(format!("Driver {ours} has no such option."));
-        }
+            told
+        } else {
+            refusal(order.driver, option, &value)
+        };
         if let Some(told) = told {
             // A default that nobody chose, and that nothing becomes of, is not worth a row.
             if let Some(index) = index {
@@ -181,10 +244,7 @@ impl<'a> Mapper<'a> {
         let value = match (given.secret, is_there) {
             (true, true) => self.secret(given),
             (true, false) => HIDDEN.to_owned(),
-            // REX-Ray's value is itself; ours would be read from elsewhere (host::secret).
-            (false, _) if given.section == "options" && given.value.starts_with('@') => {
-                format!("@{}", given.value)
-            }
+            (false, _) if given.section == "options" => literal(&given.value),
             (false, _) => given.value.clone(),
         };
         let prefix = self.prefix(given.order, given.section);
@@ -226,6 +286,12 @@ impl<'a> Mapper<'a> {
     }
 }
 
+/// A value of REX-Ray's, which is itself, as it is written here, where one that begins with `@` would
+/// be read from elsewhere (`host::secret`).
+pub(super) fn literal(value: &str) -> String {
+    if value.starts_with('@') { format!("@{value}") } else { value.to_owned() }
+}
+
 /// The variable of a managed plugin for this option.
 pub(super) fn plugin_variable(driver: &Driver, section: &str, option: &str) -> String {
     let option = option.to_ascii_uppercase();
@@ -236,12 +302,22 @@ pub(super) fn plugin_variable(driver: &Driver, section: &str, option: &str) -> S
     }
 }
 
-/// Whether the driver here knows this volume option with this value. Of one that is not there yet
-/// all are expected to be.
-fn is_honoured(driver: &Driver, option: &str, value: &str) -> bool {
-    let Some(spec) = driver.ours.and_then(|ours| volume::drivers::get(ours).ok()) else {
-        return true;
-    };
-    let known = spec.volume_options().find(|known| known.name == option);
-    known.is_some_and(|known| known.unit.check(option, value).is_ok())
+/// Why the driver here does not take this volume option with this value. One that is not there yet
+/// is expected to.
+fn refusal(driver: &Driver, option: &str, value: &str) -> Option<String> {
+    let ours = driver.ours?;
+    let spec = volume::drivers::get(ours).ok()?;
+    match spec.volume_options().find(|known| known.name == option) {
+        None => Some(format!("Driver {ours} has no such option.")),
+        Some(known) if known.unit.check(option, value).is_err() => {
+            Some(format!("Driver {ours} takes {} there.", known.unit.describe()))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether a service of the driver here has this option.
+fn has_option(driver: &Driver, option: &str) -> bool {
+    let spec = driver.ours.and_then(|ours| volume::drivers::get(ours).ok());
+    spec.is_some_and(|spec| spec.service_options.iter().any(|known| known.name == option))
 }

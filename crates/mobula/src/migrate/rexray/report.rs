@@ -20,7 +20,7 @@ pub(super) fn rows(mapper: &Mapper<'_>, drivers: &[Driver]) -> Vec<Row> {
         from: Origin::Default.to_string(),
         fate: Fate::Mapped,
         became: default.mark.mapped.clone(),
-        change: String::new(),
+        change: default.mark.changes.iter().cloned().collect::<Vec<_>>().join(" "),
         attention: false,
     });
     settings.chain(defaults).collect()
@@ -134,7 +134,7 @@ fn of_key(setting: &Setting<'_>) -> Told {
         return Told::new(Fate::NotNeeded, "It is off.");
     }
     let mut told = match key.becomes {
-        Becomes::NoEquivalent => Told::new(Fate::NoEquivalent, key.change),
+        Becomes::NoEquivalent | Becomes::Switch(_) => Told::new(Fate::NoEquivalent, key.change),
         Becomes::NotThereYet => Told::new(Fate::NotThereYet, key.change),
         Becomes::NotNeeded => Told::new(Fate::NotNeeded, key.change),
         Becomes::Volume(_) if matches!(setting.scope, Scope::Module(_)) => Told::new(

@@ -1,6 +1,6 @@
 //! The keys of REX-Ray 0.11 outside its drivers' sections, one entry each.
 
-use super::keys::{Becomes, Key, Takes};
+use super::keys::{Becomes, Key, PREEMPT, Takes};
 
 const fn key(name: &'static str, takes: Takes, becomes: Becomes, change: &'static str) -> Key {
     Key { name, old: &[], takes, secret: false, becomes, change, attention: false }
@@ -35,6 +35,8 @@ pub(super) const LINUX_ROOT_PATH: &str = "linux.volume.rootpath";
 pub(super) const FILE_MODE: &str = "linux.volume.filemode";
 pub(super) const SIZE: &str = "libstorage.integration.volume.operations.create.default.size";
 pub(super) const FS_TYPE: &str = "libstorage.integration.volume.operations.create.default.fstype";
+pub(super) const ENCRYPTED: &str =
+    "libstorage.integration.volume.operations.create.default.encrypted";
 pub(super) const LOG_LEVEL: &str = "rexray.loglevel";
 pub(super) const SOCKET: &str = "csi.endpoint";
 pub(super) const HOST: &str = "libstorage.host";
@@ -46,7 +48,13 @@ const TASKS: &str = "Every operation has a deadline and goes on when its caller 
 const LOGGING: &str = "There is one log, on standard error, with one level; bodies of requests are \
                        never logged.";
 const CSI: &str = "The agent speaks Docker's protocol; CSI is not there yet.";
-const PROXY: &str = "The standalone agent reads it from its environment, as REX-Ray did.";
+const PROXY: &str = "The standalone agent reads it from its environment, as REX-Ray did; its service has \
+                     that from /etc/mobula/mobula.env.";
+const HTTP_PROXY: &str = "The standalone agent reads it from its environment, its service from \
+                          /etc/mobula/mobula.env; but for https addresses, such as those of AWS, it \
+                          takes HTTPS_PROXY, where REX-Ray took this one.";
+const CHAIN: &str = "AWS's own variable, which driver ebs reads from the environment of the agent, as \
+                     REX-Ray did: put it into /etc/mobula/mobula.env.";
 
 use Becomes::{LogLevel, NoEquivalent, NotNeeded, NotThereYet, Structure, Volume};
 
@@ -125,9 +133,8 @@ pub(super) const KEYS: &[Key] = &[
     switch("libstorage.executor.disableDownload", NotNeeded, "There are no executors."),
     switch(
         "libstorage.integration.volume.operations.mount.preempt",
-        NoEquivalent,
-        "A volume is never taken from another machine. Those of local drivers are on this machine \
-         only.",
+        Becomes::Switch(PREEMPT),
+        "Volumes of local drivers are on this machine only, and taken from no other.",
     )
     .old(&["volume.mount.preempt"]),
     text(
@@ -235,9 +242,10 @@ pub(super) const KEYS: &[Key] = &[
     switch("docker.legacy", NotNeeded, "There is one implementation of Docker's protocol."),
     switch("rexray.debug", NotNeeded, LOGGING),
     switch("libstorage.debug", NotNeeded, LOGGING),
-    text("proxy.http", NotNeeded, PROXY).secret(),
+    text("proxy.http", NotNeeded, HTTP_PROXY).secret().attention(),
     text("proxy.https", NotNeeded, PROXY).secret(),
     text("proxy.no", NotNeeded, PROXY),
+    text("aws.chain.*", NotNeeded, CHAIN).secret().attention(),
     text(
         "rexray.home",
         NotNeeded,
@@ -262,4 +270,9 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("HTTP_PROXY", "proxy.http"),
     ("HTTPS_PROXY", "proxy.https"),
     ("NO_PROXY", "proxy.no"),
+    ("AWS_ACCESS_KEY_ID", "aws.chain.accesskeyid"),
+    ("AWS_SECRET_ACCESS_KEY", "aws.chain.secretaccesskey"),
+    ("AWS_SESSION_TOKEN", "aws.chain.sessiontoken"),
+    ("AWS_PROFILE", "aws.chain.profile"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "aws.chain.credentialsfile"),
 ];

@@ -195,7 +195,7 @@ mod tests {
         ] {
             assert_eq!(key(name).as_deref(), Some(expected), "{name}");
         }
-        assert_eq!(key("AWS_ACCESS_KEY_ID"), None);
+        assert_eq!(key("AWS_ACCESS_KEY_ID").as_deref(), Some("aws.chain.accesskeyid"));
         assert_eq!(key("PATH"), None);
     }
 
@@ -210,6 +210,7 @@ mod tests {
         let variables = [
             of("EBS_REGION", "", &None),
             of("PATH", "/bin", &None),
+            of("AWS_ACCESS_KEY_ID", "a", &None),
             of("REXRAY_NOSUCH", "1", &None),
             of("PATH", "/bin", &file),
         ];
