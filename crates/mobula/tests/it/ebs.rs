@@ -6,4 +6,5 @@ pub mod account;
 mod kills;
 mod machine;
 mod moves;
+mod plugins;
 mod schedules;

@@ -1,7 +1,7 @@
 //! Mobula's own managed plugins, as `cargo xtask plugin-image` makes them: on a real dockerd, on
 //! `mobula engine`, and used by Podman.
 
-mod lab;
+pub mod lab;
 pub mod make;
 
 mod content;

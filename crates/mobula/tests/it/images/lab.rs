@@ -85,7 +85,7 @@ impl Lab {
         String::from_utf8(said.stderr).unwrap()
     }
 
-    fn script(&self, options: &str, script: &str) -> Command {
+    pub fn script(&self, options: &str, script: &str) -> Command {
         let mut command = self.box_docker(&format!("{RUN} {options} box sh -c"));
         command.arg(script);
         command
