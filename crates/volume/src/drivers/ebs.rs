@@ -13,11 +13,13 @@
 
 mod actions;
 mod attach;
+mod copies;
 mod create;
 mod devices;
 mod holder;
 mod lease;
 mod modify;
+mod moves;
 mod names;
 mod orphans;
 mod parameters;

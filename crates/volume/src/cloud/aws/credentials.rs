@@ -1,6 +1,7 @@
 //! The keys that calls are signed with: given ones, or AWS's whole chain (environment, profiles,
 //! SSO, web identity, containers, instance metadata), kept until shortly before they run out.
 
+use super::merge::same;
 use super::settings::Settings;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
@@ -12,6 +13,7 @@ use aws_types::region::Region;
 use error::{Error, Result};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 
 /// Keys are fetched anew when they have less than this left.
 const EARLY: Duration = Duration::from_secs(300);
@@ -20,7 +22,15 @@ const EARLY: Duration = Duration::from_secs(300);
 pub(super) struct Keys {
     settings: Settings,
     chain: OnceCell<DefaultCredentialsChain>,
-    current: Mutex<Option<Credentials>>,
+    current: Mutex<Current>,
+}
+
+/// What is at hand.
+#[derive(Default)]
+struct Current {
+    keys: Option<Credentials>,
+    /// When there were none to be had, and why.
+    none: Option<(Instant, Error)>,
 }
 
 impl Keys {
@@ -34,29 +44,38 @@ impl Keys {
             let token = self.settings.session_token.clone();
             return Ok(Credentials::new(id, secret, token, None, "configuration"));
         }
+        let came = Instant::now();
         let mut current = self.current.lock().await;
         let now = SystemTime::now();
         let lasts = |keys: &&Credentials| keys.expiry().is_none_or(|end| end > now + EARLY);
-        if let Some(keys) = current.as_ref().filter(lasts) {
+        if let Some(keys) = current.keys.as_ref().filter(lasts) {
             return Ok(keys.clone());
+        }
+        // Those who waited while somebody else was told that there are none need not ask, too.
+        if let Some((_, error)) = current.none.as_ref().filter(|(at, _)| *at > came) {
+            return Err(same(error));
         }
         let chain = self.chain.get_or_init(|| chain(&self.settings, region)).await;
         match chain.provide_credentials().await {
-            Ok(keys) => Ok(current.insert(keys).clone()),
+            Ok(keys) => Ok(current.keys.insert(keys).clone()),
             // Those at hand may still do; AWS will tell.
-            Err(failure) => match current.as_ref().filter(|keys| keys.expiry() > Some(now)) {
+            Err(failure) => match current.keys.as_ref().filter(|keys| keys.expiry() > Some(now)) {
                 Some(keys) => {
                     tracing::warn!(%failure, "AWS credentials not renewed; using the old ones");
                     Ok(keys.clone())
                 }
-                None => Err(none(failure)),
+                None => {
+                    let error = none(failure);
+                    current.none = Some((Instant::now(), same(&error)));
+                    Err(error)
+                }
             },
         }
     }
 
     /// Forgets the keys at hand: AWS does not take them.
     pub(super) async fn forget(&self) {
-        *self.current.lock().await = None;
+        self.current.lock().await.keys = None;
     }
 }
 

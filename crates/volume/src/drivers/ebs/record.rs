@@ -305,8 +305,11 @@ pub(super) fn snapshot_tags(
     volume: &VolumeName,
     name: &SnapshotName,
 ) -> Tags {
-    let is_kept =
-        |key: &str| !key.starts_with("aws:") && key != "Name" && !key.starts_with("mobula:lease");
+    let is_kept = |key: &str| {
+        !key.starts_with("aws:")
+            && !matches!(key, "Name" | super::lease::LEASE | super::orphans::USED)
+            && !super::moves::is_of_original(key)
+    };
     let mut tags = raw.tags();
     tags.retain(|key, _| is_kept(key));
     tags.extend(settings.tags.clone());
