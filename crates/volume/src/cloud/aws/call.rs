@@ -166,8 +166,9 @@ impl Client {
 
     async fn text(&self, action: &'static str, body: &str, repeat: Repeat) -> Result<String> {
         let within = if repeat == Repeat::Look { LOOK } else { CHANGE };
-        let within = self.settings.patience.at_most(within);
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, within);
+        let patience = self.settings.patience;
+        let (first, longest) = (patience.at_most(FIRST_PAUSE), patience.at_most(LONGEST_PAUSE));
+        let mut backoff = Backoff::new(first, longest, patience.at_most(within));
         let (mut attempts, mut renewed) = (0, false);
         loop {
             if !self.limiter.turn(action, backoff.left()).await {
