@@ -72,11 +72,7 @@ impl Lab {
         Self::with(|config| config.disks = None).await
     }
 
-    /// The driver on the machine `instance`.
-    pub(crate) fn on(&self, instance: &str) -> Arc<dyn Driver> {
-        self.on_with(instance, &[])
-    }
-
+    /// The driver on the machine `instance`, with these options.
     pub(crate) fn on_with(&self, instance: &str, options: &[(&str, &str)]) -> Arc<dyn Driver> {
         open(&self.sim, instance, options).unwrap()
     }

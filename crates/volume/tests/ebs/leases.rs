@@ -41,10 +41,10 @@ async fn a_holder_that_renews_its_claim_is_not_preempted_whatever_the_clocks_say
     let lab = Lab::without_disks().await;
     let holder = Holder::new(&lab).await;
     let taker = lab.on_with(HERE, &LEASE);
-    // Both machines' clocks are wrong, and AWS's jumps.
+    // Both machines' clocks are wrong, and the account's jumps.
     lab.sim.inject(Fault::new(Effect::ClockSkew { ms: 14 * 60_000 }).of(HERE));
     lab.sim.inject(Fault::new(Effect::ClockSkew { ms: -14 * 60_000 }).of(THERE));
-    lab.sim.advance(24 * 60 * 60 * 1000);
+    lab.sim.advance(60 * 60 * 1000);
     let tried = tokio::select! {
         lost = holder.renew() => panic!("lost: {lost:?}"),
         tried = attach(&taker, &holder.volume.id, HERE) => tried,

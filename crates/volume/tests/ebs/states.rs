@@ -54,7 +54,7 @@ async fn a_change_in_the_cooldown_says_why_and_until_when() {
     );
     assert!(error.message().contains(volume.id.as_str()), "{error}");
     // Neither is another change taken for the one that is under way, nor waited for.
-    let changed = act(&driver, "modify", "pg", &[("iops", "4000")]).await;
+    let changed = act(&driver, "modify", "pg", &[("throughput", "250")]).await;
     refused(changed, Kind::FailedPrecondition, "6 hours");
     lab.sim.advance(6 * 60 * 60 * 1000);
     let report = act(&driver, "modify", "pg", &[("size", "8GiB"), ("iops", "4000")]).await.unwrap();

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(45);
 /// How long a call that changes something may take with all its attempts.
 const CHANGE: Duration = Duration::from_secs(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Attempts that fail otherwise than by throttling; those are bounded by time alone.
 const ATTEMPTS: u32 = 8;
 /// The longest answer that is read, in bytes; a page of 1,000 volumes is some 2 MiB.
@@ -169,10 +169,10 @@ impl Client {
         let patience = self.settings.patience;
         let (first, longest) = (patience.at_most(FIRST_PAUSE), patience.at_most(LONGEST_PAUSE));
         let mut backoff = Backoff::new(first, longest, patience.at_most(within));
-        let (mut attempts, mut renewed) = (0, false);
+        let (mut attempts, mut renewed, mut last) = (0, false, None::<Failure>);
         loop {
             if !self.limiter.turn(action, backoff.left()).await {
-                return Err(crowded(action));
+                return Err(last.map_or_else(|| crowded(action), |last| last.error(action)));
             }
             let failure = match self.attempt(action, body, backoff.left()).await? {
                 Ok(text) => {
@@ -208,12 +208,13 @@ impl Client {
             if !again || !backoff.pause().await {
                 return Err(failure.error(action));
             }
+            last = Some(failure);
         }
     }
 
     /// AWS does not take the keys, or not the time: fetches both anew.
     async fn renew(&self) {
-        self.keys.forget().await;
+        self.keys.forget();
         let ahead = self.ahead.load(Ordering::Relaxed);
         let ahead = if ahead.abs() < SKEW { 0 } else { ahead };
         if self.corrected.swap(ahead, Ordering::Relaxed) != ahead {

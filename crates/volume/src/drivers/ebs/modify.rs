@@ -1,6 +1,7 @@
 //! Changes of a volume: larger, faster, of another type. AWS makes one change at a time, and takes
 //! the next only hours later; all that is wanted goes into one call.
 
+use super::wait::VISIBLE;
 use super::{Ebs, GIB, parameters, record};
 use crate::cloud::aws::{self, Modification};
 use crate::name::VolumeId;
@@ -102,11 +103,23 @@ impl Ebs {
         if !is_known && !aws::is_doubtful(&error) {
             return Err(error);
         }
-        match self.ec2.find_modification(&raw.id).await? {
-            Some(last) if change.is(&last) && last.state != "failed" => Ok(()),
-            Some(last) if is_known => Err(too_soon(raw, &last)),
-            _ => Err(error),
+        let mut shown_late = self.waiting(VISIBLE);
+        loop {
+            match self.ec2.find_modification(&raw.id).await? {
+                Some(last) if change.is(&last) && last.state != "failed" => return Ok(()),
+                Some(last) if is_known && self.is_in_the_way(&last) => {
+                    return Err(too_soon(raw, &last));
+                }
+                // There must be one: AWS shows what was.
+                _ if shown_late.pause().await => {}
+                _ => return Err(error),
+            }
         }
+    }
+
+    /// Whether AWS takes no change because of this one.
+    fn is_in_the_way(&self, last: &Modification) -> bool {
+        last.state != "completed" || !self.is_older(&last.started, COOLDOWN.unsigned_abs())
     }
 
     async fn wait_modified(&self, id: &str, change: &Change) -> Result<aws::Volume> {

@@ -11,7 +11,7 @@ use super::Ebs;
 use super::names::{KEPT, MOVED_FROM};
 use crate::cloud::aws;
 use crate::name::VolumeName;
-use error::{Error, Result};
+use error::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -161,35 +161,66 @@ impl Ebs {
         let (Some(original), Some(name)) = (raw.tag(MOVED_FROM), raw.tag("Name")) else {
             return Ok(());
         };
-        let Some(original) = self.find_raw(original).await? else { return Ok(()) };
-        if original.tag("Name") == Some(name) {
-            self.rename_original(&original.id, name, &raw.id).await?;
-            self.clean_up_after(&original.id).await;
+        if let Some(kept) = self.find_raw(original).await?
+            && kept.tag("Name") == Some(name)
+        {
+            self.rename_original(original, name, &raw.id).await?;
+        }
+        self.clean_up_after(original, &raw.id).await;
+        Ok(())
+    }
+
+    /// Deletes what moves of the volume `original` to `moved` have left: snapshots, and volumes that
+    /// never got the name. Only an aid.
+    pub(super) async fn clean_up_after(&self, original: &str, moved: &str) {
+        let left = async {
+            self.delete_snapshots_of_moves(original).await?;
+            self.delete_arriving(original, moved).await
+        };
+        if let Err(error) = left.await {
+            tracing::warn!(volume = original, %error, "something of its move is left");
+        }
+    }
+
+    /// What they hold is in the original, and in what was made of them.
+    async fn delete_snapshots_of_moves(&self, original: &str) -> Result<()> {
+        let query = vec![
+            ("volume-id".to_owned(), vec![original.to_owned()]),
+            ("tag-key".to_owned(), vec![MOVE.to_owned()]),
+        ];
+        for snapshot in self.ec2.list_snapshots(&query).await? {
+            match self.ec2.delete_snapshot(&snapshot.id).await {
+                Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
     }
 
-    /// Deletes what moves of the volume `id` have left: snapshots, and volumes that never got the
-    /// name. Only an aid: what they hold is in the original, too.
-    pub(super) async fn clean_up_after(&self, id: &str) {
-        let left = async {
-            let of = |key: &str| vec![(key.to_owned(), vec![id.to_owned()])];
-            let mut query = of("volume-id");
-            query.push(("tag-key".to_owned(), vec![MOVE.to_owned()]));
-            for snapshot in self.ec2.list_snapshots(&query).await? {
-                self.ec2.delete_snapshot(&snapshot.id).await?;
-            }
-            for volume in self.ec2.list_volumes(&of(&format!("tag:{MOVED_FROM}"))).await? {
-                let is_arriving = volume.tag("Name").is_some_and(|name| name.ends_with(ARRIVING));
-                if is_arriving && volume.state == "available" {
-                    self.ec2.delete_volume(&volume.id).await?;
-                }
-            }
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = left.await {
-            tracing::warn!(volume = id, %error, "something of its move is left");
+    /// Deletes volumes of moves that became void. What AWS shows may be late, and such a volume may
+    /// have its name by now: only one that is still without it after a while is one.
+    async fn delete_arriving(&self, original: &str, moved: &str) -> Result<()> {
+        let before = self.list_arriving(original, moved).await?;
+        if before.is_empty() {
+            return Ok(());
         }
+        tokio::time::sleep(self.patience().of(super::wait::VISIBLE)).await;
+        for id in self.list_arriving(original, moved).await? {
+            if before.contains(&id) {
+                self.ec2.delete_volume(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn list_arriving(&self, original: &str, moved: &str) -> Result<Vec<String>> {
+        let query = vec![(format!("tag:{MOVED_FROM}"), vec![original.to_owned()])];
+        let found = self.ec2.list_volumes(&query).await?.into_iter();
+        let is_left = |raw: &aws::Volume| {
+            let is_nameless = raw.tag("Name").is_some_and(|name| name.ends_with(ARRIVING));
+            is_nameless && raw.state == "available" && raw.id != moved
+        };
+        Ok(found.filter(is_left).map(|raw| raw.id).collect())
     }
 }
 

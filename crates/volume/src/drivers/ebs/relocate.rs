@@ -84,7 +84,7 @@ impl Ebs {
         self.verify(raw, &new)?;
         self.ensure_unused_since(raw, &attempt).await?;
         self.rename(raw, &volume.name, &new).await?;
-        self.clean_up_after(&raw.id).await;
+        self.clean_up_after(&raw.id, &new.id).await;
         told(&format!(
             "volume {} is {} now; its original is kept as {}",
             volume.name, new.id, raw.id
