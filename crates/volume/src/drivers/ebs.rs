@@ -205,6 +205,10 @@ impl Driver for Ebs {
         self.record(id, now).await
     }
 
+    async fn adopt(&self, volume: &Volume) -> Result<()> {
+        self.adopt_volume(volume).await
+    }
+
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
         self.take_snapshot(id, name).await
     }

@@ -1,7 +1,7 @@
 //! Volumes that REX-Ray made: found by their name, mounted with their data, and then this program's.
 
 use crate::devices::{Machine, image, read, write};
-use crate::lab::{HERE, Lab, named, refused};
+use crate::lab::{FAST, HERE, Lab, named, refused};
 use error::Kind;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::Command;
 use testkit::root::is_root;
 use testkit::service::request;
-use volume::orchestrator::Request;
 use volume::{Parameters, Size};
 
 fn run(program: &str, args: &[&str]) {
@@ -31,10 +30,11 @@ fn as_rexray_leaves_it(lab: &Lab, disk: &Path, fstype: &str) {
     run("umount", &[at.to_str().unwrap()]);
 }
 
-/// As `mobula migrate rexray` configures it.
-fn compat(name: &str) -> Request {
+/// A machine as `mobula migrate rexray` configures it.
+fn compatible(lab: &Lab) -> Machine {
     let (sub_path, mode) = (Some("data".to_owned()), Some(0o700));
-    Request { asked: Parameters { sub_path, mode, ..Parameters::default() }, ..request(name) }
+    let defaults = Parameters { sub_path, mode, ..Parameters::default() };
+    Machine::configured(lab, HERE, &FAST, defaults)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,27 +44,42 @@ async fn a_volume_of_rexray_is_mounted_with_its_data_and_adopted() {
     }
     for fstype in ["ext4", "xfs"] {
         let lab = Lab::new().await;
-        let machine = Machine::new(&lab, HERE);
+        let machine = compatible(&lab);
         let id = lab.foreign(Some("pg"), 1).await;
         as_rexray_leaves_it(&lab, &image(&lab, id.as_str()), fstype);
         refused(machine.driver.delete(&id).await, Kind::FailedPrecondition, "another program");
-        // By Docker's way: created, which finds it, and mounted.
-        assert!(!machine.service.create(request("pg")).await.unwrap().is_done());
         for _ in 0..2 {
             let target = machine.mount("pg").await.unwrap();
-            assert_eq!(read(&target.join("data")), "of REX-Ray", "{fstype}");
+            assert_eq!(read(&target), "of REX-Ray", "{fstype}");
+            assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, 0o700, "{fstype}");
             machine.unmount("pg").await;
         }
         let adopted = machine.driver.find(&named("pg")).await.unwrap().unwrap();
         let filesystem = adopted.filesystem.unwrap();
         assert_eq!((filesystem.fstype.name(), filesystem.unrecorded), (fstype, false));
         assert_eq!(adopted.size, Some(Size::gib(1)));
-        assert!(lab.volume(&id).tags["mobula:record"].contains(fstype));
-        // From now on it is one of ours: another file system on it is refused, and it can go.
-        machine.service.create(compat("pg")).await.expect_err("it was adopted without a sub-path");
+        assert_eq!(adopted.parameters.sub_path.as_deref(), Some("data"), "it stays so");
+        // From now on it is one of ours: created again it is found, and it can be removed.
+        assert!(!machine.service.create(request("pg")).await.unwrap().is_done());
         machine.service.remove(&named("pg"), false).await.unwrap();
         assert!(lab.sim.volumes().is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_rexray_is_adopted_as_it_is_where_nothing_is_configured() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new().await;
+    let machine = Machine::new(&lab, HERE);
+    let id = lab.foreign(Some("pg"), 1).await;
+    as_rexray_leaves_it(&lab, &image(&lab, id.as_str()), "ext4");
+    // By Docker's way: created, which finds it, and mounted.
+    assert!(!machine.service.create(request("pg")).await.unwrap().is_done());
+    let target = machine.mount("pg").await.unwrap();
+    assert_eq!(read(&target.join("data")), "of REX-Ray");
+    machine.unmount("pg").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +117,10 @@ async fn a_disk_that_holds_something_else_is_left_untouched() {
         std::os::unix::fs::FileExt::write_all_at(&file, &header, 0).unwrap();
         let error = refused(machine.mount(name).await, Kind::FailedPrecondition, "untouched");
         assert!(error.message().contains("zeros by hand"), "{error}");
-        assert_eq!(fs::read(&disk).unwrap()[..header.len()], header);
+        let mut now = vec![0; header.len()];
+        let file = fs::File::open(&disk).unwrap();
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut now, 0).unwrap();
+        assert_eq!(now, header);
         assert!(lab.holders(&id).is_empty(), "it is detached again");
         assert!(!lab.volume(&id).tags.contains_key("mobula:record"), "nor is it adopted");
     }

@@ -149,7 +149,7 @@ async fn trouble_that_does_not_end_is_told_after_a_bounded_number_of_calls() {
     let cases = cases.map(|((work, action), effect)| {
         async move {
             let lab = Lab::without_disks().await;
-            let driver = lab.fast(HERE);
+            let driver = lab.on_with(HERE, &[("statusTimeout", "3")]);
             let volume = prepare(&driver, work).await;
             lab.sim.reset_calls();
             let why = format!("{effect:?} without end");

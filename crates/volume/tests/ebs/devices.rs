@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use testkit::root::is_root;
 use testkit::service::{Service, sized, standing};
-use volume::{Driver, Orchestrator, Size, Source, Volume};
+use volume::{Driver, Orchestrator, Parameters, Size, Source, Volume};
 
 /// A machine of the lab with a service on it; nothing is left mounted when it goes.
 pub(crate) struct Machine {
@@ -28,11 +28,22 @@ impl Machine {
     }
 
     pub(crate) fn with(lab: &Lab, instance: &str, options: &[(&str, &str)]) -> Self {
+        Self::configured(lab, instance, options, Parameters::default())
+    }
+
+    /// A machine whose configuration says this about volumes.
+    pub(crate) fn configured(
+        lab: &Lab,
+        instance: &str,
+        options: &[(&str, &str)],
+        defaults: Parameters,
+    ) -> Self {
         let root = lab.dir.path().join(format!("agent-{instance}"));
         fs::create_dir_all(&root).unwrap();
         let (linux, driver) = (Arc::<Linux>::default(), lab.on_with(instance, options));
-        let service = Service::new(&root, driver.clone(), linux.clone()).open();
-        Self { linux, service, driver, root }
+        let service = Service::new(&root, driver.clone(), linux.clone());
+        let opening = volume::orchestrator::Opening { defaults, ..service.opening() };
+        Self { linux, service: Orchestrator::open(opening).unwrap(), driver, root }
     }
 
     pub(crate) async fn create(&self, name: &str) -> Volume {
@@ -112,10 +123,10 @@ async fn a_disk_with_another_file_system_than_recorded_is_not_mounted() {
     write(&target, "kept");
     machine.unmount("pg").await;
     let disk = image(&lab, volume.id.as_str());
-    let kept = fs::read(&disk).unwrap();
+    let kept = lab.dir.path().join("kept");
+    fs::rename(&disk, &kept).unwrap();
     for (fstype, words) in [("xfs", "recorded as ext4"), ("ext4", "another ext4 file system")] {
-        fs::File::options().write(true).open(&disk).unwrap().set_len(0).unwrap();
-        fs::File::options().write(true).open(&disk).unwrap().set_len(1 << 30).unwrap();
+        fs::File::create(&disk).unwrap().set_len(1 << 30).unwrap();
         let force = if fstype == "xfs" { "-f" } else { "-F" };
         let made = std::process::Command::new(format!("mkfs.{fstype}"))
             .args(["-q", force])
@@ -127,10 +138,9 @@ async fn a_disk_with_another_file_system_than_recorded_is_not_mounted() {
         assert!(lab.holders(&volume.id).is_empty(), "it is detached again");
     }
     // Blank, where there was data: that is no reason to format it.
-    fs::File::options().write(true).open(&disk).unwrap().set_len(0).unwrap();
-    fs::File::options().write(true).open(&disk).unwrap().set_len(1 << 30).unwrap();
+    fs::File::create(&disk).unwrap().set_len(1 << 30).unwrap();
     refused(machine.mount("pg").await, Kind::FailedPrecondition, "not formatted again");
-    fs::write(&disk, kept).unwrap();
+    fs::rename(&kept, &disk).unwrap();
     assert_eq!(read(&machine.mount("pg").await.unwrap()), "kept");
     machine.unmount("pg").await;
 }

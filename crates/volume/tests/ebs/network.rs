@@ -20,9 +20,10 @@ async fn an_endpoint_that_accepts_and_never_answers_is_given_up() {
         }
     });
     // Without and with TLS, whose handshake is never answered.
+    let hurried = ("statusTimeout", "3");
     for (scheme, words) in [("http", "it may have been done"), ("https", "check the network")] {
         let endpoint = format!("{scheme}://{address}");
-        let options = [("endpoint", endpoint.as_str()), KEYS[0], KEYS[1], KEYS[2]];
+        let options = [("endpoint", endpoint.as_str()), KEYS[0], KEYS[1], hurried];
         let driver = open(&lab.sim, HERE, &options).unwrap();
         refused(driver.find(&named("pg")).await, Kind::Unavailable, words);
         refused(driver.create(&request("pg", &[])).await, Kind::Unavailable, words);

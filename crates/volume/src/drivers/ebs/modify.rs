@@ -148,14 +148,21 @@ impl Ebs {
 
     /// Keeps with the volume what its file system is now.
     pub(super) async fn record(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
-        let mut tags =
-            BTreeMap::from([(record::FILESYSTEM.to_owned(), record::of_filesystem(now))]);
-        let raw = self.get_raw(id).await?;
-        if raw.tag(record::RECORD).is_none() {
-            // Made by another program: from now on it is this one's too.
-            tags.extend(record::adopted(now.fstype, raw.size)?);
-        }
+        let tags = BTreeMap::from([(record::FILESYSTEM.to_owned(), record::of_filesystem(now))]);
         self.ec2.create_tags(&[id.as_str()], &tags).await
+    }
+
+    /// A volume that another program made is from now on one of this.
+    pub(super) async fn adopt_volume(&self, volume: &Volume) -> Result<()> {
+        let raw = self.get_raw(&volume.id).await?;
+        let mut tags = BTreeMap::new();
+        if raw.tag(record::RECORD).is_none() {
+            tags.extend(record::adopted(volume)?);
+        }
+        if let Some(filesystem) = &volume.filesystem {
+            tags.insert(record::FILESYSTEM.to_owned(), record::of_filesystem(filesystem));
+        }
+        self.ec2.create_tags(&[volume.id.as_str()], &tags).await
     }
 }
 
