@@ -85,6 +85,15 @@ impl Drawn {
         self.effects.iter().find(|(_, effect)| *effect == Effect::Lie).map(|(number, _)| *number)
     }
 
+    /// How far the cloud's clock is ahead for this call, in milliseconds.
+    pub(crate) fn skew(&self) -> i64 {
+        let skews = self.effects.iter().map(|(_, effect)| match effect {
+            Effect::ClockSkew { ms } => *ms,
+            _ => 0,
+        });
+        skews.sum()
+    }
+
     fn marks(&self) -> Marks {
         Marks {
             stick: self.has(&Effect::Stick),
@@ -211,11 +220,7 @@ fn work_with(core: &mut Core, drawn: &Drawn, given: Given, work: actions::Action
 }
 
 fn authenticate(core: &mut Core, request: &Request, drawn: &Drawn) -> Answered<Caller> {
-    let skew = drawn.effects.iter().map(|(_, effect)| match effect {
-        Effect::ClockSkew { ms } => *ms,
-        _ => 0,
-    });
-    let clock = core.signing_clock(skew.sum());
+    let clock = core.signing_clock(drawn.skew());
     if drawn.has(&Effect::ExpireCredentials)
         && let Ok(Caller { access_key, instance: Some(_), .. }) =
             core.issued.check(&request.signed(), &core.config, clock)

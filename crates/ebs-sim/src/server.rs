@@ -9,6 +9,7 @@ use crate::core::{Core, Partition};
 use crate::fault::Effect;
 use crate::imds::{self, Served};
 use crate::simulator::check_instance;
+use crate::timestamp;
 use bytes::Bytes;
 use error::{Error, IoContext, Result};
 use futures_util::future::BoxFuture;
@@ -291,17 +292,24 @@ async fn call(shared: &Arc<Shared>, request: Request) -> io::Result<http::Respon
     }
     let by = Arc::clone(&drawn);
     let instance = request.instance.clone();
-    let reply = shared.blocking(move |core| api::answer(core, &request, &by)).await;
-    let reply = reply.map_err(io::Error::other)?;
+    let answered = shared.blocking(move |core| {
+        let reply = api::answer(core, &request, &by);
+        (reply, core.signing_clock(by.skew()))
+    });
+    let (reply, clock) = answered.await.map_err(io::Error::other)?;
     // The network may have been cut meanwhile.
     stay_apart(shared, &instance).await?;
     if drawn.has(&Effect::DropAnswer) {
         return Err(closed());
     }
-    Ok(match drawn.drip() {
+    let mut response = match drawn.drip() {
         Some(ms) => dripping(reply, Duration::from_millis(ms)),
         None => plain(reply),
-    })
+    };
+    // The cloud's clock, by which callers can set theirs.
+    let date = HeaderValue::from_str(&timestamp::http(clock)).map_err(io::Error::other)?;
+    response.headers_mut().insert(header::DATE, date);
+    Ok(response)
 }
 
 fn plain(reply: Reply) -> http::Response<Body> {

@@ -14,6 +14,11 @@ pub(crate) fn seconds(milliseconds: u64) -> String {
     at(milliseconds).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// `Fri, 02 Jan 2026 03:04:05 GMT`.
+pub(crate) fn http(milliseconds: u64) -> String {
+    at(milliseconds).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// Reads `20260102T030405Z` (`x-amz-date`); milliseconds since 1970.
 pub(crate) fn parse_basic(text: &str) -> Option<u64> {
     let moment = DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
@@ -47,6 +52,7 @@ mod tests {
         assert_eq!(basic(moment), "20260102T030405Z");
         assert_eq!(iso(moment + 7), "2026-01-02T03:04:05.007Z");
         assert_eq!(seconds(moment + 7), "2026-01-02T03:04:05Z");
+        assert_eq!(http(moment + 7), "Fri, 02 Jan 2026 03:04:05 GMT");
         assert_eq!(parse_basic("2026-01-02"), None);
     }
 }

@@ -94,6 +94,10 @@ impl<H: Hook> Driver for Hooked<H> {
         self.call("record_filesystem", self.driver.record_filesystem(id, now)).await
     }
 
+    async fn adopt(&self, volume: &Volume) -> Result<()> {
+        self.call("adopt", self.driver.adopt(volume)).await
+    }
+
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
         self.call("snapshot", self.driver.snapshot(id, name)).await
     }

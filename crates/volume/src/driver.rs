@@ -319,6 +319,16 @@ pub trait Driver: Send + Sync {
         Err(self.lacks("keep file systems on devices"))
     }
 
+    /// Keeps with a volume that another program made what it is from now on: its file system and its
+    /// parameters, as they are in `volume`. Only called for volumes whose file system was not on
+    /// record.
+    async fn adopt(&self, volume: &Volume) -> Result<()> {
+        match &volume.filesystem {
+            Some(filesystem) => self.record_filesystem(&volume.id, filesystem).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes a snapshot of what is on the device now; the caller has made that consistent.
     /// - The same name and volume again → `AlreadyDone`. Another volume → `AlreadyExists`.
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {

@@ -134,6 +134,10 @@ impl Driver for Guard {
         self.call("record_filesystem", id, CHANGE, work).await
     }
 
+    async fn adopt(&self, volume: &Volume) -> Result<()> {
+        self.call("adopt", &volume.id, CHANGE, self.driver.adopt(volume)).await
+    }
+
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {
         self.call("snapshot", id, CHANGE, self.driver.snapshot(id, name)).await
     }

@@ -11,6 +11,7 @@ mod identity;
 mod limiter;
 mod merge;
 mod partition;
+mod patience;
 mod settings;
 mod shapes;
 mod variables;
@@ -20,6 +21,7 @@ pub use call::{Calls, Client};
 pub use ec2::{Ec2, NewSnapshot, NewVolume, VolumeQuery, code, is_doubtful};
 pub use form::Form;
 pub use identity::Identity;
+pub use patience::Patience;
 pub use settings::Settings;
 pub use shapes::{
     Attachment, BlockDevice, FastRestore, Instance, InstanceType, Modification, Snapshot, Tag,

@@ -13,11 +13,13 @@
 
 mod actions;
 mod attach;
+mod copies;
 mod create;
 mod devices;
 mod holder;
 mod lease;
 mod modify;
+mod moves;
 mod names;
 mod orphans;
 mod parameters;
@@ -202,6 +204,10 @@ impl Driver for Ebs {
 
     async fn record_filesystem(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
         self.record(id, now).await
+    }
+
+    async fn adopt(&self, volume: &Volume) -> Result<()> {
+        self.adopt_volume(volume).await
     }
 
     async fn snapshot(&self, id: &VolumeId, name: &SnapshotName) -> Result<Outcome<Snapshot>> {

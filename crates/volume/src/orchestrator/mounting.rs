@@ -7,9 +7,10 @@ use crate::ledger::{Consumer, Entry, Shown, State};
 use crate::name::VolumeName;
 use crate::plan::{self, Observed, Resolved, Step, Wanted};
 use crate::size::Size;
-use crate::volume::Volume;
+use crate::volume::{Parameters, Volume};
 use error::{Error, Kind, Result};
 use host::{Content, Host, Mount, Outcome, failpoint};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +155,7 @@ impl Orchestrator {
         let source = self.driver.attach(&volume.id, &attach).await?.into_inner();
         failpoint::hit("mount.attached");
         let (host, target) = (Arc::clone(&self.host), self.target(&volume.name));
+        let volume = self.as_configured(volume);
         let wanted = volume.clone();
         let root = self.mounts.parent().unwrap_or(&self.mounts).to_owned();
         let (up, filesystem) = blocking(move || {
@@ -174,9 +176,32 @@ impl Orchestrator {
         .await?;
         if let Some(filesystem) = filesystem {
             failpoint::hit("mount.step");
-            self.driver.record_filesystem(&volume.id, &filesystem).await?;
+            match is_unrecorded(&volume) {
+                false => self.driver.record_filesystem(&volume.id, &filesystem).await?,
+                true => {
+                    let adopted = Volume { filesystem: Some(filesystem), ..volume };
+                    self.driver.adopt(&adopted).await?;
+                }
+            }
         }
         Ok(up)
+    }
+
+    /// A volume that another program made has no parameters of its own: until it is on record, it is
+    /// mounted as the configuration says, which is told what that program did.
+    fn as_configured(&self, volume: &Volume) -> Volume {
+        let mut volume = volume.clone();
+        if is_unrecorded(&volume) && volume.origin.is_none() {
+            let defaults =
+                Parameters { size: None, driver: BTreeMap::new(), ..self.defaults.clone() };
+            volume.parameters = volume.parameters.or(&defaults);
+            if let (Some(filesystem), Some(fstype)) =
+                (&mut volume.filesystem, volume.parameters.fs_type)
+            {
+                filesystem.fstype = fstype;
+            }
+        }
+        volume
     }
 
     /// Takes back the mount ID `id`. An unknown one changes nothing; the last one unmounts.
@@ -393,6 +418,10 @@ impl Orchestrator {
         }
         in_use(&entry.name, &users)
     }
+}
+
+fn is_unrecorded(volume: &Volume) -> bool {
+    volume.filesystem.as_ref().is_some_and(|filesystem| filesystem.unrecorded)
 }
 
 fn in_use(name: &VolumeName, users: &[host::User]) -> Error {

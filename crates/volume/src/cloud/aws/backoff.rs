@@ -25,9 +25,15 @@ impl Backoff {
         Instant::now() >= self.until
     }
 
+    /// How much time is left.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
     /// Sleeps; `false` without sleeping when the time is over.
     pub async fn pause(&mut self) -> bool {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.left();
         if left.is_zero() {
             return false;
         }

@@ -6,12 +6,14 @@ use super::fault::Fault;
 use super::form::Form;
 use super::identity::{self, Identity};
 use super::limiter::Limiter;
+use super::merge::same;
 use super::partition;
+use super::patience::Patience;
 use super::settings::Settings;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use error::{Error, Kind, Result};
+use error::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// How long one attempt may take, with its body.
 const ATTEMPT: Duration = Duration::from_secs(20);
@@ -28,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(45);
 /// How long a call that changes something may take with all its attempts.
 const CHANGE: Duration = Duration::from_secs(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Attempts that fail otherwise than by throttling; those are bounded by time alone.
 const ATTEMPTS: u32 = 8;
 /// The longest answer that is read, in bytes; a page of 1,000 volumes is some 2 MiB.
@@ -56,6 +59,8 @@ pub struct Client {
     settings: Settings,
     keys: Keys,
     identity: OnceCell<Identity>,
+    /// When it was last found out that this cannot be known, and why.
+    unknown: tokio::sync::Mutex<Option<(Instant, Error)>>,
     http: OnceCell<reqwest::Client>,
     limiter: Limiter,
     /// Seconds that AWS's clock was ahead of this machine's at its last answer.
@@ -83,6 +88,7 @@ impl Client {
             keys: Keys::new(settings.clone()),
             settings,
             identity: OnceCell::new(),
+            unknown: tokio::sync::Mutex::default(),
             http: OnceCell::new(),
             limiter: Limiter::default(),
             ahead: AtomicI64::new(0),
@@ -91,9 +97,20 @@ impl Client {
         }
     }
 
-    /// Who this machine is.
+    /// Who this machine is. Asked once; those who ask while nobody answers hear of it together, and
+    /// the next one to come asks again.
     pub async fn identity(&self) -> Result<&Identity> {
-        self.identity.get_or_try_init(|| identity::ask(&self.settings)).await
+        if let Some(known) = self.identity.get() {
+            return Ok(known);
+        }
+        let came = Instant::now();
+        let mut unknown = self.unknown.lock().await;
+        match unknown.as_ref().filter(|(at, _)| *at > came) {
+            Some((_, error)) if self.identity.get().is_none() => return Err(same(error)),
+            _ => {}
+        }
+        let asked = self.identity.get_or_try_init(|| identity::ask(&self.settings)).await;
+        asked.inspect_err(|error| *unknown = Some((Instant::now(), same(error))))
     }
 
     /// The region in which calls are made.
@@ -105,7 +122,7 @@ impl Client {
     }
 
     /// The directory of links to this machine's disks, where a simulator tells it.
-    pub async fn simulated_devices(&self) -> Option<String> {
+    pub async fn simulated_devices(&self) -> Result<Option<String>> {
         identity::devices(&self.settings).await
     }
 
@@ -139,18 +156,25 @@ impl Client {
         // On the heap: the futures of callers are deep enough.
         let text = Box::pin(self.text(action, &body, repeat)).await?;
         quick_xml::de::from_str(&text).map_err(|failure| {
-            Error::unavailable(format!("the answer of AWS to {action} cannot be read"))
-                .because(failure)
+            Error::unavailable(format!(
+                "the answer of AWS to {action} cannot be read; is there a proxy in between? Try again"
+            ))
+            .with(LOST, true)
+            .because(failure)
         })
     }
 
     async fn text(&self, action: &'static str, body: &str, repeat: Repeat) -> Result<String> {
         let within = if repeat == Repeat::Look { LOOK } else { CHANGE };
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, within);
-        let (mut attempts, mut renewed) = (0, false);
+        let patience = self.settings.patience;
+        let (first, longest) = (patience.at_most(FIRST_PAUSE), patience.at_most(LONGEST_PAUSE));
+        let mut backoff = Backoff::new(first, longest, patience.at_most(within));
+        let (mut attempts, mut renewed, mut last) = (0, false, None::<Failure>);
         loop {
-            self.limiter.turn(action).await;
-            let failure = match self.attempt(action, body).await? {
+            if !self.limiter.turn(action, backoff.left()).await {
+                return Err(last.map_or_else(|| crowded(action), |last| last.error(action)));
+            }
+            let failure = match self.attempt(action, body, backoff.left()).await? {
                 Ok(text) => {
                     self.limiter.taken(action);
                     return Ok(text);
@@ -184,12 +208,13 @@ impl Client {
             if !again || !backoff.pause().await {
                 return Err(failure.error(action));
             }
+            last = Some(failure);
         }
     }
 
     /// AWS does not take the keys, or not the time: fetches both anew.
     async fn renew(&self) {
-        self.keys.forget().await;
+        self.keys.forget();
         let ahead = self.ahead.load(Ordering::Relaxed);
         let ahead = if ahead.abs() < SKEW { 0 } else { ahead };
         if self.corrected.swap(ahead, Ordering::Relaxed) != ahead {
@@ -198,7 +223,12 @@ impl Client {
     }
 
     /// One attempt. The outer error is one that no further attempt would mend.
-    async fn attempt(&self, action: &'static str, body: &str) -> Result<Result<String, Failure>> {
+    async fn attempt(
+        &self,
+        action: &'static str,
+        body: &str,
+        left: Duration,
+    ) -> Result<Result<String, Failure>> {
         let region = self.region().await?;
         let keys = self.keys.get(&region).await?;
         let endpoint = match &self.settings.endpoint {
@@ -207,9 +237,12 @@ impl Client {
         };
         let url = format!("{endpoint}/");
         let headers = self.signed(&url, &keys, &region, body)?;
-        let http = self.http.get_or_try_init(async || client()).await?;
+        let patience = self.settings.patience;
+        let http = self.http.get_or_try_init(async || client(patience)).await?;
         *self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(action).or_default() += 1;
-        let mut request = http.post(&url).body(body.to_owned());
+        // Not much longer than there is time for all attempts.
+        let within = patience.at_most(ATTEMPT).min(left + patience.at_most(CONNECT));
+        let mut request = http.post(&url).timeout(within).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -297,32 +330,40 @@ fn reason(failure: &reqwest::Error) -> String {
 impl Failure {
     fn error(self, action: &str) -> Error {
         match self {
+            Self::Refused(fault) if fault.is_transient() => fault.error(action).with(LOST, true),
             Self::Refused(fault) => fault.error(action),
             Self::Unsent(failure) => Error::unavailable(format!(
                 "AWS cannot be reached for {action} ({}); check the network, the proxy and the \
                  service's region and endpoint",
                 reason(&failure)
             )),
-            Self::Lost(why) => Error::new(
-                Kind::Unavailable,
-                format!("the answer of AWS to {action} was lost ({why}); it may have been done; try again"),
-            )
-            .with("lost", true),
+            Self::Lost(why) => Error::unavailable(format!(
+                "the answer of AWS to {action} was lost ({why}); it may have been done; try again"
+            ))
+            .with(LOST, true),
         }
     }
 }
 
+/// The context pair of an error about a call that may have been done.
+const LOST: &str = "lost";
+
 /// Whether it is not known if the call was done.
 pub(super) fn is_lost(error: &Error) -> bool {
-    error.context().iter().any(|(key, _)| *key == "lost") || error.kind() == Kind::Unavailable
+    error.context().iter().any(|(key, _)| *key == LOST)
 }
 
-fn client() -> Result<reqwest::Client> {
+fn crowded(action: &str) -> Error {
+    Error::unavailable(format!(
+        "AWS complains of too many calls of {action}, and too many wait already; try again later"
+    ))
+}
+
+fn client(patience: Patience) -> Result<reqwest::Client> {
     // The second time it is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
-        .connect_timeout(CONNECT)
-        .timeout(ATTEMPT)
+        .connect_timeout(patience.at_most(CONNECT))
         .pool_idle_timeout(Duration::from_secs(20))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("mobula/", env!("CARGO_PKG_VERSION")))

@@ -1,6 +1,7 @@
 //! The keys that calls are signed with: given ones, or AWS's whole chain (environment, profiles,
 //! SSO, web identity, containers, instance metadata), kept until shortly before they run out.
 
+use super::merge::same;
 use super::settings::Settings;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
@@ -10,53 +11,104 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::region::Region;
 use error::{Error, Result};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 
 /// Keys are fetched anew when they have less than this left.
 const EARLY: Duration = Duration::from_secs(300);
+/// Keys that have less than this left are not used any more.
+const LATE: Duration = Duration::from_secs(15);
+/// How long it is left at that, when new keys are not to be had and the old ones do.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// The keys of an account.
-pub(super) struct Keys {
+pub(super) struct Keys(Arc<Inner>);
+
+struct Inner {
     settings: Settings,
     chain: OnceCell<DefaultCredentialsChain>,
-    current: Mutex<Option<Credentials>>,
+    at_hand: std::sync::Mutex<Option<Credentials>>,
+    /// Held while keys are fetched: when there were none to be had last, and why.
+    fetching: Arc<Mutex<Option<(Instant, Error)>>>,
 }
 
 impl Keys {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, chain: OnceCell::new(), current: Mutex::default() }
+        let (chain, at_hand) = (OnceCell::new(), std::sync::Mutex::default());
+        Self(Arc::new(Inner { settings, chain, at_hand, fetching: Arc::default() }))
     }
 
-    /// Keys that hold for a while.
+    /// Keys that hold for a while. Nobody waits for new ones as long as the old ones do.
     pub(super) async fn get(&self, region: &str) -> Result<Credentials> {
-        if let (Some(id), Some(secret)) = (&self.settings.access_key, &self.settings.secret_key) {
-            let token = self.settings.session_token.clone();
+        let settings = &self.0.settings;
+        if let (Some(id), Some(secret)) = (&settings.access_key, &settings.secret_key) {
+            let token = settings.session_token.clone();
             return Ok(Credentials::new(id, secret, token, None, "configuration"));
         }
-        let mut current = self.current.lock().await;
-        let now = SystemTime::now();
-        let lasts = |keys: &&Credentials| keys.expiry().is_none_or(|end| end > now + EARLY);
-        if let Some(keys) = current.as_ref().filter(lasts) {
-            return Ok(keys.clone());
+        let came = Instant::now();
+        if let Some(keys) = self.0.find(LATE) {
+            if self.0.find(EARLY).is_none() {
+                self.fetch_meanwhile(region);
+            }
+            return Ok(keys);
         }
-        let chain = self.chain.get_or_init(|| chain(&self.settings, region)).await;
-        match chain.provide_credentials().await {
-            Ok(keys) => Ok(current.insert(keys).clone()),
-            // Those at hand may still do; AWS will tell.
-            Err(failure) => match current.as_ref().filter(|keys| keys.expiry() > Some(now)) {
-                Some(keys) => {
-                    tracing::warn!(%failure, "AWS credentials not renewed; using the old ones");
-                    Ok(keys.clone())
-                }
-                None => Err(none(failure)),
-            },
+        let mut failed = self.0.fetching.lock().await;
+        // Somebody else may have fetched them, or have been told that there are none.
+        if let Some(keys) = self.0.find(LATE) {
+            return Ok(keys);
         }
+        match failed.as_ref().filter(|(at, _)| *at > came) {
+            Some((_, error)) => Err(same(error)),
+            None => self.0.fetch(region, &mut failed).await,
+        }
+    }
+
+    fn fetch_meanwhile(&self, region: &str) {
+        let Ok(mut failed) = Arc::clone(&self.0.fetching).try_lock_owned() else { return };
+        if failed.as_ref().is_some_and(|(at, _)| at.elapsed() < AGAIN) {
+            return;
+        }
+        let (inner, region) = (Arc::clone(&self.0), region.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = inner.fetch(&region, &mut failed).await {
+                tracing::warn!(%error, "AWS credentials not renewed; using the old ones");
+            }
+        });
     }
 
     /// Forgets the keys at hand: AWS does not take them.
-    pub(super) async fn forget(&self) {
-        *self.current.lock().await = None;
+    pub(super) fn forget(&self) {
+        *self.0.at_hand.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Inner {
+    /// The keys at hand, if they hold for longer than `left`.
+    fn find(&self, left: Duration) -> Option<Credentials> {
+        let end = SystemTime::now() + left;
+        let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        at_hand.as_ref().filter(|keys| keys.expiry().is_none_or(|expiry| expiry > end)).cloned()
+    }
+
+    async fn fetch(
+        &self,
+        region: &str,
+        failed: &mut Option<(Instant, Error)>,
+    ) -> Result<Credentials> {
+        let chain = self.chain.get_or_init(|| chain(&self.settings, region)).await;
+        match chain.provide_credentials().await {
+            Ok(keys) => {
+                let mut at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(at_hand.insert(keys).clone())
+            }
+            Err(failure) => {
+                let error = none(failure);
+                *failed = Some((Instant::now(), same(&error)));
+                Err(error)
+            }
+        }
     }
 }
 

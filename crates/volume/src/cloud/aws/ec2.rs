@@ -218,7 +218,8 @@ impl Ec2 {
         detached.map(drop)
     }
 
-    /// Begins to change a volume.
+    /// Begins to change a volume. Made again it is refused while it is under way, and lately after
+    /// that: see [`find_modification`](Self::find_modification).
     pub async fn modify_volume(
         &self,
         id: &str,
@@ -233,7 +234,7 @@ impl Ec2 {
             .maybe("VolumeType", kind)
             .maybe("Iops", iops)
             .maybe("Throughput", throughput);
-        let modified: Modified = self.client.call("ModifyVolume", &form, Repeat::Never).await?;
+        let modified: Modified = self.client.call("ModifyVolume", &form, Repeat::Harmless).await?;
         Ok(modified.volume_modification)
     }
 

@@ -32,6 +32,8 @@ struct Document {
     region: String,
 }
 
+/// How long the metadata service may take with all attempts.
+const LONGEST: Duration = Duration::from_secs(10);
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
 const OUTPOST: &str = "/latest/meta-data/outpost-arn";
 /// Where the simulator tells the directory of an instance's disks.
@@ -40,7 +42,9 @@ const DEVICES: &str = "/latest/meta-data/mobula/devices";
 /// A client of the metadata service; nothing is asked yet.
 pub(super) fn metadata(settings: &Settings) -> Result<Client> {
     let builder = Client::builder().configure(&configuration());
-    let builder = builder.operation_timeout(Duration::from_secs(10)).max_attempts(3);
+    // Its answers come from the machine itself: not much shorter when everything else is.
+    let within = settings.patience.at_most(LONGEST * 4).min(LONGEST);
+    let builder = builder.operation_timeout(within).max_attempts(3);
     let Some(endpoint) = &settings.metadata else { return Ok(builder.build()) };
     let builder = builder.endpoint(endpoint).map_err(|failure| {
         Error::invalid_argument(format!("metadata: \"{endpoint}\" is no address; give a URL"))
@@ -71,12 +75,20 @@ pub(super) async fn ask(settings: &Settings) -> Result<Identity> {
     })
 }
 
-/// The directory of links to this instance's disks, where a simulator tells it.
-pub(super) async fn devices(settings: &Settings) -> Option<String> {
-    settings.metadata.as_ref()?;
-    let text = metadata(settings).ok()?.get(DEVICES).await.ok()?;
-    let directory = text.as_ref().trim();
-    directory.starts_with('/').then(|| directory.to_owned())
+/// The directory of links to this instance's disks, where a simulator tells it. AWS's own service,
+/// which is the one that is asked when nothing else is said, tells none.
+pub(super) async fn devices(settings: &Settings) -> Result<Option<String>> {
+    if settings.metadata.is_none() {
+        return Ok(None);
+    }
+    match metadata(settings)?.get(DEVICES).await {
+        Ok(text) => {
+            let directory = text.as_ref().trim();
+            Ok(directory.starts_with('/').then(|| directory.to_owned()))
+        }
+        Err(ImdsError::ErrorResponse(_)) => Ok(None),
+        Err(failure) => Err(unreachable(&failure)),
+    }
 }
 
 /// `eu-central-1a` → `eu-central-1`; a local zone (`us-west-2-lax-1a`) → `us-west-2`.
@@ -93,8 +105,9 @@ fn unreachable(failure: &ImdsError) -> Error {
     let (what, way_out) = match failure {
         ImdsError::FailedToLoadToken(_) => (
             "gave no token",
-            "on EC2, in a container, its answers must be allowed two hops (aws ec2 \
-             modify-instance-metadata-options --http-put-response-hop-limit 2)",
+            "is it enabled for this instance (aws ec2 modify-instance-metadata-options \
+             --http-endpoint enabled)? In a container its answers must be allowed two hops (… \
+             --http-put-response-hop-limit 2).",
         ),
         ImdsError::ErrorResponse(_) => ("refuses", "is it enabled for this instance?"),
         _ => ("does not answer", "is this machine an EC2 instance?"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The slowest that a call is slowed down to, per second.
-const SLOWEST: f64 = 0.5;
+const SLOWEST: f64 = 1.0;
 /// What a complaint leaves of the rate.
 const SLOWER: f64 = 0.5;
 /// What a success adds to it, per second.
@@ -28,21 +28,26 @@ struct Rate {
 }
 
 impl Limiter {
-    /// Waits for this call's turn.
-    pub(super) async fn turn(&self, action: &'static str) {
+    /// Waits for this call's turn, if that comes `within`; otherwise `false` at once: whoever cannot
+    /// wait that long must not make those behind him wait.
+    pub(super) async fn turn(&self, action: &'static str, within: Duration) -> bool {
         let at = {
             let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            let Some(rate) = rates.get_mut(action) else { return };
+            let Some(rate) = rates.get_mut(action) else { return true };
             if now.duration_since(rate.complained) > FORGIVEN {
                 rates.remove(action);
-                return;
+                return true;
             }
             let at = rate.next.max(now);
+            if at > now + within {
+                return false;
+            }
             rate.next = at + Duration::from_secs_f64(1.0 / rate.per_second);
             at
         };
         tokio::time::sleep_until(at).await;
+        true
     }
 
     /// AWS said that there were too many.
@@ -74,7 +79,7 @@ mod tests {
     async fn ten(limiter: &Limiter) -> Duration {
         let began = Instant::now();
         for _ in 0..10 {
-            limiter.turn("A").await;
+            assert!(limiter.turn("A", Duration::from_secs(60)).await);
         }
         began.elapsed()
     }
@@ -87,7 +92,7 @@ mod tests {
         let slow = ten(&limiter).await;
         assert!(slow >= Duration::from_millis(800), "{slow:?}");
         let began = Instant::now();
-        limiter.turn("B").await;
+        assert!(limiter.turn("B", Duration::ZERO).await);
         assert_eq!(began.elapsed(), Duration::ZERO);
         tokio::time::sleep(FORGIVEN * 2).await;
         assert_eq!(ten(&limiter).await, Duration::ZERO);
@@ -101,8 +106,22 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         let slow = ten(&limiter).await;
-        assert!(slow <= Duration::from_secs(20), "{slow:?}");
-        assert!(slow >= Duration::from_secs(17), "{slow:?}");
+        assert!(slow <= Duration::from_secs(10), "{slow:?}");
+        assert!(slow >= Duration::from_secs(8), "{slow:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_comes_too_late_is_not_waited_for() {
+        let limiter = Limiter::default();
+        for _ in 0..50 {
+            limiter.complained("A");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let (began, patience) = (Instant::now(), Duration::from_secs(3));
+        assert!(limiter.turn("A", patience).await && limiter.turn("A", patience).await);
+        let waited = began.elapsed();
+        assert!(!limiter.turn("A", Duration::from_millis(500)).await);
+        assert_eq!(began.elapsed(), waited);
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,15 +45,16 @@ impl<V: Clone + Send + 'static> Merge<V> {
             !std::mem::replace(&mut state.is_asking, true)
         };
         if begins {
+            let asking = Asking(Arc::clone(&self.0));
             // Not part of this caller: the others wait for it too, and it may be given up.
-            tokio::spawn(Inner::ask(Arc::clone(&self.0)));
+            tokio::spawn(async move { asking.0.ask().await });
         }
         answered.await.unwrap_or_else(|_| Err(Error::internal("a look-up ended without an answer")))
     }
 }
 
 impl<V: Clone + Send + 'static> Inner<V> {
-    async fn ask(self: Arc<Self>) {
+    async fn ask(&self) {
         loop {
             let asked = {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +80,23 @@ impl<V: Clone + Send + 'static> Inner<V> {
     }
 }
 
+/// Whoever asks for the others. If that ends before its time, they hear of it, and the next one to
+/// come begins anew.
+struct Asking<V>(Arc<Inner<V>>);
+
+impl<V> Drop for Asking<V> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting.clear();
+        state.is_asking = false;
+    }
+}
+
 /// The same error once more.
-fn same(error: &Error) -> Error {
+pub(super) fn same(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.chain());
     error.context().iter().fold(copy, |copy, (key, value)| copy.with(key, value))
 }
@@ -114,6 +130,20 @@ mod tests {
             assert_eq!(value, (n != 9).then(|| n.to_string().len()));
         }
         assert!(calls.load(Ordering::Relaxed) <= 3, "{calls:?}");
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_panics_does_not_stop_the_next_one() {
+        let first = AtomicUsize::new(0);
+        let merge: Merge<u8> = Merge::new(200, move |keys: Vec<String>| {
+            let count = first.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                assert!(count > 0, "the first one panics");
+                Ok(keys.into_iter().map(|key| (key, 1)).collect())
+            })
+        });
+        assert_eq!(merge.get("a").await.expect_err("panicked").kind(), error::Kind::Internal);
+        assert_eq!(merge.get("a").await.unwrap(), Some(1));
     }
 
     #[tokio::test]

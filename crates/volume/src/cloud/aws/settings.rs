@@ -1,5 +1,6 @@
 //! What an account is used with; everything may be left to the machine.
 
+use super::patience::Patience;
 use std::fmt;
 
 /// How to reach an account. `None` means: find out, as AWS's own tools do.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub session_token: Option<String>,
     /// Endpoints validated under FIPS 140.
     pub fips: bool,
+    /// How long AWS is waited for.
+    pub patience: Patience,
 }
 
 /// No secret is shown.
@@ -38,6 +41,7 @@ impl fmt::Debug for Settings {
             .field("metadata", &self.metadata)
             .field("profile", &self.profile)
             .field("fips", &self.fips)
+            .field("patience", &self.patience)
             .finish_non_exhaustive()
     }
 }

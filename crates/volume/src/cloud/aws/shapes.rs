@@ -299,6 +299,15 @@ pub struct Modification {
     /// In GiB.
     #[serde(default)]
     pub target_size: u64,
+    /// `gp3` …
+    #[serde(rename = "targetVolumeType", default)]
+    pub target_kind: String,
+    /// I/O operations per second.
+    #[serde(default)]
+    pub target_iops: Option<u64>,
+    /// MiB per second.
+    #[serde(default)]
+    pub target_throughput: Option<u64>,
     /// Why it failed.
     #[serde(default)]
     pub status_message: Option<String>,

@@ -100,7 +100,7 @@ impl Ebs {
         match request.action.as_str() {
             "orphans" => self.orphans(options).await,
             "permissions" => self.permissions().await,
-            "modify" => self.modify(&self.named(subject).await?, options).await,
+            "modify" => self.modify(subject, options).await,
             "move" => self.move_by_hand(&self.named(subject).await?, options, told).await,
             "take" => self.take(&self.named(subject).await?, options).await,
             "copy-snapshot" => self.copy_snapshot(subject, options, told).await,
@@ -118,11 +118,7 @@ impl Ebs {
         })
     }
 
-    async fn modify(
-        &self,
-        raw: &aws::Volume,
-        options: &BTreeMap<String, String>,
-    ) -> Result<Report> {
+    async fn modify(&self, name: &str, options: &BTreeMap<String, String>) -> Result<Report> {
         let number = |name: &str| options.get(name).and_then(|value| value.parse().ok());
         let size = options.get("size").map(|size| Size::parse(size)).transpose()?;
         let change = Change {
@@ -136,16 +132,15 @@ impl Ebs {
                 "say what is to be changed: volumeType, iops, throughput or size",
             ));
         }
+        change.check()?;
+        let raw = &self.named(name).await?;
         if change.size.is_some_and(|size| size < raw.size) {
             return Err(Error::out_of_range(format!(
                 "volume {} has {} GiB and cannot be made smaller",
                 raw.id, raw.size
             )));
         }
-        let is_so = change.size.is_none_or(|size| size == raw.size)
-            && change.kind.as_ref().is_none_or(|kind| *kind == raw.kind)
-            && change.iops.is_none_or(|iops| raw.iops == Some(iops))
-            && change.throughput.is_none_or(|throughput| raw.throughput == Some(throughput));
+        let is_so = change.is_done(raw);
         let now = if is_so { raw.clone() } else { self.change(raw, &change).await? };
         let mut report = described(&now);
         let note = if is_so { "it is so already" } else { "changed; AWS optimizes it for a while" };
@@ -164,6 +159,7 @@ impl Ebs {
             None => self.ec2.client().identity().await?.zone.clone(),
         };
         if raw.zone == zone {
+            self.finish_move(raw).await?;
             let mut report = described(raw);
             report.notes.push(format!("it is in {zone} already"));
             return Ok(report);

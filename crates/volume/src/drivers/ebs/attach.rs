@@ -1,9 +1,10 @@
 //! Attach and detach: AWS is asked, watched, and believed only when the volume is where it should be
 //! and nowhere else. The device itself is verified by its serial on the machine of the mount.
 
+use super::lease::LEASE;
 use super::names::KEPT;
 use super::orphans::USED;
-use super::wait::patience;
+use super::wait::VISIBLE;
 use super::{Ebs, locked};
 use crate::cloud::aws::{self, Attachment, BlockDevice, Instance};
 use crate::driver::{Attach, Source, blocking};
@@ -11,7 +12,7 @@ use crate::name::VolumeId;
 use error::{Error, Kind, Result};
 use host::{Outcome, failpoint};
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ use std::time::Duration;
 const STUCK: Duration = Duration::from_secs(90);
 /// How often a stuck attachment is begun anew.
 const RENEWED: usize = 2;
-/// How many names of devices are tried when AWS does not take one.
-const NAMES: usize = 4;
+/// How many more names of devices are tried when AWS does not take one.
+const NAMES: usize = 3;
+/// How often a volume is found to be taken again after it was freed.
+const TAKEN: usize = 3;
 /// How long an instance may take to let go of a volume.
 const DETACHED: Duration = Duration::from_secs(120);
 /// How many volumes every instance can have: fewer are not counted.
@@ -36,35 +39,40 @@ impl Ebs {
         attach: &Attach,
     ) -> Result<Outcome<Source>> {
         let node = attach.node.as_str();
+        let _coming = self.leases.coming(id.as_str());
         let instance = self.ec2.find_instance(node).await?;
         let place = instance.as_ref().and_then(|instance| place_of(instance, id.as_str()));
         let attached = match place {
             // The instance says so; the volume must say the same.
             Some(place) if place.ebs.state == "attached" => {
-                let raw = self.get_raw(id).await?;
-                at(&raw, node).filter(|there| there.state == "attached").cloned()
+                Some(self.get_raw(id).await?).filter(|raw| is_attached(raw, node))
             }
             _ => None,
         };
         let outcome = match attached {
-            Some(attachment) => Outcome::AlreadyDone(attachment),
+            Some(raw) => Outcome::AlreadyDone(raw),
             None => Outcome::Done(Box::pin(self.attach_anew(id, node, instance)).await?),
         };
         failpoint::hit("ebs.attached");
+        let raw = match &outcome {
+            Outcome::Done(raw) | Outcome::AlreadyDone(raw) => raw,
+        };
+        // Before anybody can write to it.
+        self.ensure_stays(raw).await?;
         if attach.keep {
             self.keep(id.as_str(), node).await?;
         }
-        self.claim(id, node, outcome.is_done()).await?;
-        let device = outcome.clone().into_inner().device;
-        let source = self.source(id.as_str(), &device).await;
+        self.claim(raw, node, outcome.is_done()).await?;
+        let device = at(raw, node).map(|there| there.device.clone()).unwrap_or_default();
+        let source = self.source(id.as_str(), &device).await?;
         Ok(outcome.map(|_| source))
     }
 
     /// Where the disk may be found on the machine.
-    async fn source(&self, id: &str, device: &str) -> Source {
+    async fn source(&self, id: &str, device: &str) -> Result<Source> {
         let serial = id.replacen('-', "", 1);
         let link = format!("nvme-Amazon_Elastic_Block_Store_{serial}");
-        let mut candidates = vec![self.links().await.join(link)];
+        let mut candidates = vec![self.links().await?.join(link)];
         if device.starts_with("/dev/") {
             candidates.push(PathBuf::from(device));
             // What is asked for as sdf may be there as xvdf (Xen).
@@ -72,51 +80,53 @@ impl Ebs {
                 device.strip_prefix("/dev/sd").map(|rest| format!("/dev/xvd{rest}").into()),
             );
         }
-        Source::Device { candidates, serial: Some(serial) }
+        Ok(Source::Device { candidates, serial: Some(serial) })
     }
 
     /// The directory of links to disks.
-    async fn links(&self) -> &Path {
-        let find = async || match self.ec2.client().simulated_devices().await {
-            Some(directory) => PathBuf::from(directory),
-            None => self.settings.devices.clone(),
+    async fn links(&self) -> Result<&PathBuf> {
+        let find = async || {
+            let simulated = self.ec2.client().simulated_devices().await?;
+            Ok(simulated.map_or_else(|| self.settings.devices.clone(), PathBuf::from))
         };
-        self.links.get_or_init(find).await
+        self.links.get_or_try_init(find).await
     }
 
+    /// Asks AWS to attach until it has done so; answers the volume as it is then.
     async fn attach_anew(
         &self,
         id: &VolumeId,
         node: &str,
-        instance: Option<Instance>,
-    ) -> Result<Attachment> {
-        let mut instance = instance;
-        let mut renewed = 0;
-        for _ in 0..NAMES + RENEWED {
+        mut instance: Option<Instance>,
+    ) -> Result<aws::Volume> {
+        let (mut names, mut taken, mut renewed) = (0, 0, 0);
+        let mut shown_late = self.waiting(VISIBLE);
+        loop {
             let here = match instance.take() {
                 Some(here) => here,
                 None => self.get_instance(id, node).await?,
             };
-            self.ensure_room(&here).await?;
-            match self.ask_attach(id, &here).await? {
-                Asked::Accepted => {}
-                Asked::NameTaken => continue,
-            }
-            failpoint::hit("ebs.attaching");
-            match self.wait_attached(id, node).await? {
-                Some(attachment) => return Ok(attachment),
-                None if renewed < RENEWED => {
-                    renewed += 1;
+            self.ensure_room(&here, id).await?;
+            let (count, most, error) = match self.ask_attach(id, &here).await? {
+                Asked::Accepted => {
+                    failpoint::hit("ebs.attaching");
+                    if let Some(attached) = self.wait_attached(id, node).await? {
+                        return Ok(attached);
+                    }
                     tracing::warn!(volume = %id, node, "stuck in attaching; begun anew");
                     self.undo_attach(id.as_str(), node).await?;
+                    (&mut renewed, RENEWED, stuck(id, node))
                 }
-                None => break,
+                Asked::NameRefused(error) => (&mut names, NAMES, error),
+                Asked::Freed(error) => (&mut taken, TAKEN, error),
+                Asked::ShownLate(_) if shown_late.pause().await => continue,
+                Asked::ShownLate(error) => return Err(error),
+            };
+            *count += 1;
+            if *count > most {
+                return Err(error);
             }
         }
-        Err(Error::deadline_exceeded(format!(
-            "AWS does not complete the attachment of {id} to {node}; try again, and if that does not \
-             help, look at the volume in AWS's console"
-        )))
     }
 
     async fn get_instance(&self, id: &VolumeId, node: &str) -> Result<Instance> {
@@ -136,29 +146,33 @@ impl Ebs {
         let taken: HashSet<&str> =
             here.devices().iter().map(|device| device.name.as_str()).collect();
         let name = self.devices.choose(&taken).ok_or_else(|| {
-            Error::resource_exhausted(format!("instance {} has no device name left", here.id))
+            Error::resource_exhausted(format!(
+                "instance {} has no name for another disk left; detach some of its {}, or run the \
+                 container elsewhere",
+                here.id,
+                taken.len()
+            ))
         })?;
         failpoint::hit("ebs.attach");
         let Err(error) = self.ec2.attach_volume(id.as_str(), &here.id, &name).await else {
             return Ok(Asked::Accepted);
         };
         match aws::code(&error) {
-            Some("VolumeInUse" | "IncorrectState") => {
-                Box::pin(self.taken(id, &here.id, error)).await
+            Some("VolumeInUse" | "IncorrectState") => Box::pin(self.taken(id, here, error)).await,
+            // Most often the name; whatever else it is shows when other names are refused too.
+            Some("InvalidParameterValue") => {
+                self.devices.refused(&name);
+                Ok(Asked::NameRefused(error))
             }
-            // Most often the name; whatever else it is shows when another name is refused too.
-            Some("InvalidParameterValue") if self.name_refused(&name) => Ok(Asked::NameTaken),
             Some("InvalidVolume.ZoneMismatch") => Err(self.mismatch(id, here, error).await),
-            Some("InvalidVolume.NotFound") => Err(self.get_raw(id).await.err().unwrap_or(error)),
+            // AWS may not know yet what it has just made.
+            Some("InvalidVolume.NotFound") => match self.get_raw(id).await {
+                Ok(_) => Ok(Asked::ShownLate(error)),
+                Err(missing) => Err(missing),
+            },
             Some("AttachmentLimitExceeded") => Err(full(here, here.devices().len())),
             _ => Err(error),
         }
-    }
-
-    /// Notes that AWS does not take the name; whether it is worth trying another one.
-    fn name_refused(&self, name: &str) -> bool {
-        self.devices.refused(name);
-        true
     }
 
     async fn mismatch(&self, id: &VolumeId, here: &Instance, error: Error) -> Error {
@@ -174,12 +188,12 @@ impl Ebs {
     }
 
     /// The volume is not free: who has it?
-    async fn taken(&self, id: &VolumeId, node: &str, error: Error) -> Result<Asked> {
+    async fn taken(&self, id: &VolumeId, here: &Instance, error: Error) -> Result<Asked> {
         let raw = self.get_raw(id).await?;
         match raw.state.as_str() {
             "creating" => {
                 self.wait_created(&raw).await?;
-                return Ok(Asked::NameTaken);
+                return Ok(Asked::ShownLate(error));
             }
             "error" => {
                 return Err(Error::failed_precondition(format!(
@@ -188,42 +202,48 @@ impl Ebs {
             }
             _ => {}
         }
-        let Some(attachment) = raw.attachments().first().cloned() else {
-            // AWS has let go of it meanwhile, or shows what was.
-            if raw.state == "available" && patience(STUCK).pause().await {
-                return Ok(Asked::NameTaken);
+        let own = raw.attachments().iter().find(|there| there.instance == here.id);
+        let Some(attachment) = own.or(raw.attachments().first()) else {
+            if !matches!(here.state(), "running" | "pending" | "stopped") {
+                return Err(Error::failed_precondition(format!(
+                    "instance {} is {}, and takes no disk; start it first",
+                    here.id,
+                    here.state()
+                )));
             }
-            return Err(error);
+            // AWS has let go of it meanwhile, or shows what was.
+            return Ok(Asked::ShownLate(error));
         };
-        if attachment.instance == node {
-            return match attachment.state.as_str() {
-                // An earlier call, of which the answer was lost.
-                "attaching" | "attached" => Ok(Asked::Accepted),
-                _ => {
-                    self.wait_free(id.as_str(), DETACHED).await?;
-                    Ok(Asked::NameTaken)
-                }
-            };
+        if attachment.instance != here.id {
+            self.take_over(&raw, attachment, &here.id).await?;
+            return Ok(Asked::Freed(error));
         }
-        self.take_over(&raw, &attachment, node).await?;
-        Ok(Asked::NameTaken)
+        match attachment.state.as_str() {
+            // An earlier call, of which the answer was lost.
+            "attaching" | "attached" => Ok(Asked::Accepted),
+            _ => {
+                self.wait_detached(id.as_str(), &here.id, DETACHED).await?;
+                Ok(Asked::Freed(error))
+            }
+        }
     }
 
-    /// Waits until the volume is attached to `node` and to nobody else; `None` when it is stuck.
-    async fn wait_attached(&self, id: &VolumeId, node: &str) -> Result<Option<Attachment>> {
-        let mut waiting = patience(STUCK);
+    /// Waits until the volume is attached to `node` and to nobody else; `None` when it is stuck. AWS
+    /// has taken the call: whoever else is shown has it no longer, or took it by force meanwhile.
+    async fn wait_attached(&self, id: &VolumeId, node: &str) -> Result<Option<aws::Volume>> {
+        let mut waiting = self.waiting(STUCK);
         loop {
             let raw = self.get_raw(id).await?;
-            let others = raw.attachments().iter().find(|other| other.instance != node);
-            if let Some(other) = others.filter(|_| !raw.multi_attach_enabled) {
-                // Somebody was quicker.
-                return Err(self.attached_to(&raw, &other.instance).await);
-            }
-            if let Some(there) = at(&raw, node).filter(|there| there.state == "attached") {
-                return Ok(Some(there.clone()));
+            let other = raw.attachments().iter().find(|other| other.instance != node);
+            let other = other.filter(|_| !raw.multi_attach_enabled);
+            if is_attached(&raw, node) && other.is_none() {
+                return Ok(Some(raw));
             }
             if !waiting.pause().await {
-                return Ok(None);
+                return match other {
+                    Some(other) => Err(self.attached_to(&raw, &other.instance).await),
+                    None => Ok(None),
+                };
             }
         }
     }
@@ -238,8 +258,10 @@ impl Ebs {
     }
 
     /// An error when the instance has as many disks as it can have.
-    async fn ensure_room(&self, here: &Instance) -> Result<()> {
-        let count = here.devices().len();
+    async fn ensure_room(&self, here: &Instance, id: &VolumeId) -> Result<()> {
+        // Its own place may be taken already, by a call of which the answer was lost.
+        let is_other = |device: &&BlockDevice| device.ebs.volume != id.as_str();
+        let count = here.devices().iter().filter(is_other).count();
         if let Some(most) = self.settings.most {
             return if count + self.settings.reserved < most {
                 Ok(())
@@ -298,7 +320,7 @@ impl Ebs {
         if !is_here {
             return Ok(());
         }
-        let Source::Device { candidates, serial } = self.source(id, "").await else {
+        let Source::Device { candidates, serial } = self.source(id, "").await? else {
             return Ok(());
         };
         let host = Arc::clone(&self.host);
@@ -317,7 +339,7 @@ impl Ebs {
 
     /// Waits until the volume is no longer at `node`.
     pub(super) async fn wait_detached(&self, id: &str, node: &str, within: Duration) -> Result<()> {
-        let mut waiting = patience(within);
+        let mut waiting = self.waiting(within);
         loop {
             let Some(raw) = self.find_raw(id).await? else { return Ok(()) };
             let Some(there) = at(&raw, node) else { return Ok(()) };
@@ -326,16 +348,20 @@ impl Ebs {
                     "EBS volume {id} is still {} at {node} after {} s: the instance does not let go of \
                      it; is the device in use there?",
                     there.state,
-                    within.as_secs()
+                    self.patience().of(within).as_secs()
                 )));
             }
         }
     }
 
-    /// Notes until when the volume was in use: AWS does not remember that. Only an aid.
+    /// Notes until when the volume was in use, which AWS does not remember, and that nobody claims it
+    /// any more. Only an aid.
     async fn note_use(&self, id: &str) {
         let now = self.ec2.client().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let tags = BTreeMap::from([(USED.to_owned(), now)]);
+        let mut tags = BTreeMap::from([(USED.to_owned(), now)]);
+        if self.settings.lease.is_some() {
+            tags.insert(LEASE.to_owned(), String::new());
+        }
         if let Err(error) = self.ec2.create_tags(&[id], &tags).await {
             tracing::debug!(volume = id, %error, "its last use is not noted");
         }
@@ -348,12 +374,27 @@ impl Ebs {
     }
 }
 
-/// What became of a call of AttachVolume.
+/// What became of a call of AttachVolume; with AWS's refusal where it is to be made again.
 enum Asked {
     /// It is on its way.
     Accepted,
-    /// To be tried again, under another name.
-    NameTaken,
+    /// The name of the device, most likely.
+    NameRefused(Error),
+    /// Somebody had it, and has it no longer.
+    Freed(Error),
+    /// Nobody is seen to have it: AWS shows what was.
+    ShownLate(Error),
+}
+
+fn stuck(id: &VolumeId, node: &str) -> Error {
+    Error::deadline_exceeded(format!(
+        "AWS does not complete the attachment of {id} to {node}; try again, and if that does not \
+         help, look at the volume in AWS's console"
+    ))
+}
+
+fn is_attached(raw: &aws::Volume, node: &str) -> bool {
+    at(raw, node).is_some_and(|there| there.state == "attached")
 }
 
 /// The attachment to `node`, unless that is over.

@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 /// How often volumes of a name may have been created and deleted while AWS remembers their tokens.
 const GENERATIONS: u32 = 100;
-/// How long a volume that somebody else creates just now may take to be seen.
+
+/// How long a volume that somebody else creates just now may take to be seen. Shorter than for one
+/// of which AWS answers the ID: most often there is none any more.
 const SEEN: Duration = Duration::from_secs(6);
 
 /// What a new volume is made of.
@@ -32,6 +34,7 @@ pub(super) struct Blueprint {
 impl Ebs {
     /// Creates a volume, or finds the one that answers the request.
     pub(super) async fn create_volume(&self, request: &Create) -> Result<Outcome<Volume>> {
+        self.check(request)?;
         if let Some(found) = self.existing(request).await? {
             return Ok(Outcome::AlreadyDone(found));
         }
@@ -56,6 +59,11 @@ impl Ebs {
                 0 => *raw,
                 _ => self.without_twin(&request.name, *raw).await?,
             };
+            if raw.zone != blueprint.call.zone {
+                // Somebody of another zone was quicker: this is his.
+                self.ensure_reachable(&raw, request).await?;
+                return self.volume(&raw).map(Outcome::AlreadyDone);
+            }
             return self.volume(&raw).map(Outcome::Done);
         }
         Err(Error::resource_exhausted(format!(
@@ -63,6 +71,18 @@ impl Ebs {
              use another name, or wait for a day",
             request.name
         )))
+    }
+
+    /// What is wrong with the request itself is told before AWS is asked for anything.
+    fn check(&self, request: &Create) -> Result<()> {
+        let parameters = match &request.origin {
+            None => fresh(request)?.parameters,
+            Some(_) => {
+                parameters::check_copy(&request.asked)?;
+                request.asked.clone()
+            }
+        };
+        record::tags(&self.settings, request, &parameters, None).map(drop)
     }
 
     /// The volume of this name, if it answers the request.
@@ -74,6 +94,13 @@ impl Ebs {
         } else if request.asked.size.is_some_and(|asked| asked.0.div_ceil(GIB) != raw.size) {
             // Of one that another program made only the size is known.
             found.ensure_answers(request)?;
+        }
+        if raw.state == "error" {
+            return Err(Error::failed_precondition(format!(
+                "volume {0} ({1}) has failed at AWS (state error); remove it (`mobula volume rm {0}`) \
+                 and create it again",
+                request.name, raw.id
+            )));
         }
         self.ensure_reachable(&raw, request).await?;
         // One that is still on its way is waited for, whoever asked for it.
@@ -98,7 +125,7 @@ impl Ebs {
 
     /// Waits a moment for a volume of this name, which somebody else creates just now.
     async fn appears(&self, request: &Create) -> Result<Option<Volume>> {
-        let mut waiting = super::wait::patience(SEEN);
+        let mut waiting = self.waiting(SEEN);
         loop {
             if let Some(found) = self.existing(request).await? {
                 return Ok(Some(found));

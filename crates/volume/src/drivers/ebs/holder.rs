@@ -5,7 +5,7 @@
 //! and may write is never cut off without an order; either is on record.
 
 use super::attach::is_detached;
-use super::wait::patience;
+use super::wait::VISIBLE;
 use super::{Ebs, lease};
 use crate::cloud::aws::{self, Attachment};
 use error::{Error, Result};
@@ -63,7 +63,7 @@ impl Ebs {
     }
 
     async fn proof(&self, raw: &aws::Volume, attachment: &Attachment) -> Result<Option<Proof>> {
-        let holder = self.ec2.find_instance(&attachment.instance).await?;
+        let holder = self.find_holder(&attachment.instance).await?;
         Ok(match holder.as_ref().map(aws::Instance::state) {
             // Terminated instances are shown for an hour; one that never was holds nothing.
             None | Some("terminated") => Some(Proof::Terminated),
@@ -72,20 +72,30 @@ impl Ebs {
         })
     }
 
+    /// The instance that has a volume. One that AWS does not show may have been launched just now, so
+    /// that it is looked for again before it is taken for gone.
+    async fn find_holder(&self, id: &str) -> Result<Option<aws::Instance>> {
+        let mut hidden = self.waiting(VISIBLE);
+        loop {
+            match self.ec2.find_instance(id).await? {
+                None if hidden.pause().await => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
     /// Whether the holder does not renew its claim while it is watched for as long as that lasts.
     async fn claim_expires(&self, raw: &aws::Volume, attachment: &Attachment) -> Result<bool> {
         let claim = |raw: &aws::Volume| raw.tag(lease::LEASE).map(str::to_owned);
         let Some(first) = claim(raw) else { return Ok(false) };
         let Some(lasts) = lease::lasts(&first, &attachment.instance) else { return Ok(false) };
-        let watched = self.leases.watch(&raw.id, &first);
+        // A claim of an earlier attachment says nothing of this one.
+        let watched = self.leases.watch(&raw.id, &format!("{first} {}", attachment.since));
         // A little longer: its clock may go slower.
         let long_enough = lasts + lasts / 4;
-        let mut waiting = patience(long_enough);
         while watched.age() < long_enough {
-            waiting.pause().await;
-            if waiting.is_over() {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+            let left = long_enough.saturating_sub(watched.age());
+            tokio::time::sleep((lasts / 8).min(left)).await;
             let Some(now) = self.find_raw(&raw.id).await? else { return Ok(false) };
             if claim(&now).as_ref() != Some(&first) {
                 return Ok(false);

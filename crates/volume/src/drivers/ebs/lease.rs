@@ -33,6 +33,21 @@ struct Own {
     renewed: HashMap<String, Duration>,
     /// Those that are lost already; told once.
     told: HashSet<String>,
+    /// Those that are being attached: they are not here yet, and not lost.
+    coming: HashMap<String, usize>,
+}
+
+/// A volume is being attached as long as this is there.
+pub(super) struct Coming<'a>(&'a Leases, String);
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        let coming = &mut locked(&self.0.own).coming;
+        match coming.get_mut(&self.1) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(coming.remove(&self.1)),
+        }
+    }
 }
 
 /// A claim of somebody else that is being watched.
@@ -61,6 +76,26 @@ impl Leases {
         Watched(known.1)
     }
 
+    /// The volume is being attached.
+    pub(super) fn coming(&self, id: &str) -> Coming<'_> {
+        *locked(&self.own).coming.entry(id.to_owned()).or_default() += 1;
+        Coming(self, id.to_owned())
+    }
+
+    /// These volumes are in use here. Of claims that a process before this one has put nobody knows
+    /// when: they are due now, and may be kept for a third of their time without that. Answers them
+    /// but for those that are not here yet.
+    fn expect(&self, held: &[VolumeId], lasts: Duration) -> Vec<VolumeId> {
+        let mut own = locked(&self.own);
+        let before = host::process::uptime().saturating_sub(lasts / 3);
+        let held = held.iter().filter(|id| !own.coming.contains_key(id.as_str()));
+        let held: Vec<_> = held.cloned().collect();
+        for id in &held {
+            own.renewed.entry(id.to_string()).or_insert(before);
+        }
+        held
+    }
+
     /// The volume is not ours any more.
     pub(super) fn forget(&self, id: &str) {
         let mut own = locked(&self.own);
@@ -79,12 +114,21 @@ pub(super) fn lasts(value: &str, holder: &str) -> Option<Duration> {
 
 impl Ebs {
     /// Claims a volume that was attached, before anybody writes to it.
-    pub(super) async fn claim(&self, id: &VolumeId, node: &str, is_new: bool) -> Result<()> {
-        let Some(lasts) = self.leases.lasts else { return Ok(()) };
-        if !is_new && locked(&self.leases.own).renewed.contains_key(id.as_str()) {
+    pub(super) async fn claim(&self, raw: &aws::Volume, node: &str, is_new: bool) -> Result<()> {
+        let Some(lasts) = self.leases.lasts else { return self.disclaim(raw).await };
+        if !is_new && locked(&self.leases.own).renewed.contains_key(&raw.id) {
             return Ok(());
         }
-        self.put_claim(&[id.as_str()], node, lasts).await
+        self.put_claim(&[&raw.id], node, lasts).await
+    }
+
+    /// Takes back a claim that nobody would renew: it would look like that of a dead machine.
+    async fn disclaim(&self, raw: &aws::Volume) -> Result<()> {
+        if raw.tag(LEASE).is_none_or(str::is_empty) {
+            return Ok(());
+        }
+        let none = BTreeMap::from([(LEASE.to_owned(), String::new())]);
+        self.ec2.create_tags(&[&raw.id], &none).await
     }
 
     async fn put_claim(&self, ids: &[&str], node: &str, lasts: Duration) -> Result<()> {
@@ -109,20 +153,21 @@ impl Ebs {
     /// Renews the claims that are due, and tells those that are lost.
     pub(super) async fn renew_leases(&self, held: &[VolumeId]) -> Result<Vec<Lost>> {
         let Some(lasts) = self.leases.lasts else { return Ok(Vec::new()) };
-        let node = self.ec2.client().identity().await?.instance.clone();
+        let held = self.leases.expect(held, lasts);
         let due: Vec<&str> =
             held.iter().map(VolumeId::as_str).filter(|id| self.is_due(id)).collect();
         let mut lost = Vec::new();
         if !due.is_empty() {
-            // Not longer than the claim lasts: whoever waits for AWS must notice that it is over.
-            let renewing = tokio::time::timeout(lasts / 4, self.renew_due(&due, &node, lasts));
-            match renewing.await {
+            // Whoever waits for AWS must notice when a claim is over.
+            let left = due.iter().map(|id| self.left(id)).filter(|left| !left.is_zero()).min();
+            let left = left.unwrap_or(lasts).min(lasts / 4);
+            match tokio::time::timeout(left, self.renew_due(&due, lasts)).await {
                 Ok(Ok(gone)) => lost.extend(gone),
                 Ok(Err(error)) => tracing::warn!(%error, "claims on volumes not renewed"),
                 Err(_) => tracing::warn!("claims on volumes not renewed: AWS does not answer"),
             }
         }
-        lost.extend(held.iter().filter(|id| self.is_over(id.as_str())).map(|id| Lost {
+        lost.extend(held.iter().filter(|id| self.left(id.as_str()).is_zero()).map(|id| Lost {
             id: id.clone(),
             why: format!(
                 "the claim on it could not be renewed, and another machine may take it after {} s",
@@ -141,22 +186,23 @@ impl Ebs {
         renewed.is_none_or(|renewed| now.saturating_sub(renewed) >= lasts / 3)
     }
 
-    fn is_over(&self, id: &str) -> bool {
-        let Some(lasts) = self.leases.lasts else { return false };
+    /// How long this machine may still write to the volume without a renewal.
+    fn left(&self, id: &str) -> Duration {
+        let Some(lasts) = self.leases.lasts else { return Duration::MAX };
         let now = host::process::uptime();
-        let renewed = locked(&self.leases.own).renewed.get(id).copied();
-        renewed.is_some_and(|renewed| now.saturating_sub(renewed) >= lasts * 2 / 3)
+        let renewed = locked(&self.leases.own).renewed.get(id).copied().unwrap_or(now);
+        (renewed + lasts * 2 / 3).saturating_sub(now)
     }
 
     /// Renews the claims on volumes that are still here; answers those that are not.
-    async fn renew_due(&self, due: &[&str], node: &str, lasts: Duration) -> Result<Vec<Lost>> {
-        let mut at_node = HashSet::new();
-        for ids in due.chunks(200) {
-            let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-            let found = self.ec2.list_volumes(&vec![("volume-id".to_owned(), ids)]).await?;
-            let is_here =
-                |raw: &aws::Volume| raw.attachments().iter().any(|there| there.instance == node);
-            at_node.extend(found.iter().filter(|raw| is_here(raw)).map(|raw| raw.id.clone()));
+    async fn renew_due(&self, due: &[&str], lasts: Duration) -> Result<Vec<Lost>> {
+        let node = self.ec2.client().identity().await?.instance.as_str();
+        let mut at_node = self.attached_of(due, node).await?;
+        let missing: Vec<&str> = due.iter().copied().filter(|id| !at_node.contains(*id)).collect();
+        if !missing.is_empty() {
+            // What one answer lacks may be a slip; what is gone does not come back.
+            tokio::time::sleep(lasts / 20).await;
+            at_node.extend(self.attached_of(&missing, node).await?);
         }
         let (here, gone): (Vec<&str>, Vec<&str>) =
             due.iter().copied().partition(|id| at_node.contains(*id));
@@ -167,6 +213,19 @@ impl Ebs {
             self.put_claim(ids, node, lasts).await?;
         }
         Ok(lost)
+    }
+
+    /// Those of these volumes that AWS has attached to `node`.
+    async fn attached_of(&self, ids: &[&str], node: &str) -> Result<HashSet<String>> {
+        let mut attached = HashSet::new();
+        for ids in ids.chunks(200) {
+            let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+            let found = self.ec2.list_volumes(&vec![("volume-id".to_owned(), ids)]).await?;
+            let is_there =
+                |raw: &aws::Volume| raw.attachments().iter().any(|there| there.instance == node);
+            attached.extend(found.iter().filter(|raw| is_there(raw)).map(|raw| raw.id.clone()));
+        }
+        Ok(attached)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Changes of a volume: larger, faster, of another type. AWS makes one change at a time, and takes
 //! the next only hours later; all that is wanted goes into one call.
 
-use super::wait::patience;
+use super::wait::VISIBLE;
 use super::{Ebs, GIB, parameters, record};
 use crate::cloud::aws::{self, Modification};
 use crate::name::VolumeId;
@@ -9,13 +9,14 @@ use crate::size::Size;
 use crate::volume::{Filesystem, Volume};
 use error::{Error, Result};
 use host::{Outcome, failpoint};
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long AWS may take until the new size can be used; usually seconds.
 const MODIFIED: Duration = Duration::from_secs(600);
 /// How long AWS takes no further change. <https://docs.aws.amazon.com/ebs/latest/userguide/modify-volume-requirements.html>
-const COOLDOWN: &str = "6 hours after the last one";
+const COOLDOWN: SignedDuration = SignedDuration::from_hours(6);
 
 /// What is to be changed; `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +29,32 @@ pub(super) struct Change {
     pub iops: Option<u64>,
     /// MiB per second.
     pub throughput: Option<u64>,
+}
+
+impl Change {
+    /// Whether it is one that AWS could make of some volume.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.kind {
+            Some(kind) => parameters::ensure_type(kind, self.size),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `last` is this change.
+    fn is(&self, last: &Modification) -> bool {
+        self.size.is_none_or(|size| last.target_size == size)
+            && self.kind.as_ref().is_none_or(|kind| last.target_kind == *kind)
+            && self.iops.is_none_or(|iops| last.target_iops == Some(iops))
+            && self.throughput.is_none_or(|most| last.target_throughput == Some(most))
+    }
+
+    /// Whether the volume is so.
+    pub(super) fn is_done(&self, raw: &aws::Volume) -> bool {
+        self.size.is_none_or(|size| raw.size >= size)
+            && self.kind.as_ref().is_none_or(|kind| raw.kind == *kind)
+            && self.iops.is_none_or(|iops| raw.iops == Some(iops))
+            && self.throughput.is_none_or(|most| raw.throughput == Some(most))
+    }
 }
 
 impl Ebs {
@@ -69,45 +96,42 @@ impl Ebs {
 
     /// A refusal that is none: the answer of an earlier call was lost, or the change is under way.
     async fn excuse(&self, raw: &aws::Volume, change: &Change, error: Error) -> Result<()> {
-        let last = self.ec2.find_modification(&raw.id).await?;
-        let is_ours = |last: &Modification| {
-            change.size.is_none_or(|size| last.target_size == size)
-                && matches!(last.state.as_str(), "modifying" | "optimizing" | "completed")
-        };
         let is_known = matches!(
             aws::code(&error),
             Some("IncorrectModificationState" | "VolumeModificationRateExceeded")
         );
-        match last {
-            Some(last) if (is_known || aws::is_doubtful(&error)) && is_ours(&last) => {
-                // Only if it is this very change: of the others the volume itself tells.
-                match change.size.is_some() || last.state != "completed" {
-                    true => Ok(()),
-                    false => Err(error),
+        if !is_known && !aws::is_doubtful(&error) {
+            return Err(error);
+        }
+        let mut shown_late = self.waiting(VISIBLE);
+        loop {
+            match self.ec2.find_modification(&raw.id).await? {
+                Some(last) if change.is(&last) && last.state != "failed" => return Ok(()),
+                Some(last) if is_known && self.is_in_the_way(&last) => {
+                    return Err(too_soon(raw, &last));
                 }
+                // There must be one: AWS shows what was.
+                _ if shown_late.pause().await => {}
+                _ => return Err(error),
             }
-            Some(last) if is_known => Err(Error::failed_precondition(format!(
-                "volume {} was changed last at {} ({} {}%), and AWS takes the next change only when \
-                 that is complete and {COOLDOWN}; try again then",
-                raw.id, last.started, last.state, last.progress
-            ))),
-            _ => Err(error),
         }
     }
 
+    /// Whether AWS takes no change because of this one.
+    fn is_in_the_way(&self, last: &Modification) -> bool {
+        last.state != "completed" || !self.is_older(&last.started, COOLDOWN.unsigned_abs())
+    }
+
     async fn wait_modified(&self, id: &str, change: &Change) -> Result<aws::Volume> {
-        let mut waiting = patience(MODIFIED);
+        let mut waiting = self.waiting(MODIFIED);
         loop {
             let raw = self.get_raw(&VolumeId::new(id)).await?;
-            let fits = change.size.is_none_or(|size| raw.size >= size)
-                && change.kind.as_ref().is_none_or(|kind| raw.kind == *kind)
-                && change.iops.is_none_or(|iops| raw.iops == Some(iops))
-                && change.throughput.is_none_or(|throughput| raw.throughput == Some(throughput));
-            if fits {
+            if change.is_done(&raw) {
                 return Ok(raw);
             }
             let last = self.ec2.find_modification(id).await?;
-            if let Some(last) = last.filter(|last| last.state == "failed") {
+            let last = last.filter(|last| last.state == "failed" && change.is(last));
+            if let Some(last) = last {
                 return Err(Error::failed_precondition(format!(
                     "AWS could not change volume {id}: {}",
                     last.status_message.as_deref().unwrap_or("it does not say why")
@@ -115,8 +139,8 @@ impl Ebs {
             }
             if !waiting.pause().await {
                 return Err(Error::deadline_exceeded(format!(
-                    "AWS is still changing volume {id} after {} min; repeat the call to go on waiting",
-                    MODIFIED.as_secs() / 60
+                    "AWS is still changing volume {id} after {} s; repeat the call to go on waiting",
+                    self.patience().of(MODIFIED).as_secs()
                 )));
             }
         }
@@ -124,13 +148,37 @@ impl Ebs {
 
     /// Keeps with the volume what its file system is now.
     pub(super) async fn record(&self, id: &VolumeId, now: &Filesystem) -> Result<()> {
-        let mut tags =
-            BTreeMap::from([(record::FILESYSTEM.to_owned(), record::of_filesystem(now))]);
-        let raw = self.get_raw(id).await?;
-        if raw.tag(record::RECORD).is_none() {
-            // Made by another program: from now on it is this one's too.
-            tags.extend(record::adopted(now.fstype, raw.size)?);
-        }
+        let tags = BTreeMap::from([(record::FILESYSTEM.to_owned(), record::of_filesystem(now))]);
         self.ec2.create_tags(&[id.as_str()], &tags).await
     }
+
+    /// A volume that another program made is from now on one of this.
+    pub(super) async fn adopt_volume(&self, volume: &Volume) -> Result<()> {
+        let raw = self.get_raw(&volume.id).await?;
+        let mut tags = BTreeMap::new();
+        if raw.tag(record::RECORD).is_none() {
+            tags.extend(record::adopted(volume)?);
+        }
+        if let Some(filesystem) = &volume.filesystem {
+            tags.insert(record::FILESYSTEM.to_owned(), record::of_filesystem(filesystem));
+        }
+        self.ec2.create_tags(&[volume.id.as_str()], &tags).await
+    }
+}
+
+/// The error of a change that comes before AWS takes one again.
+fn too_soon(raw: &aws::Volume, last: &Modification) -> Error {
+    let began = last.started.parse::<Timestamp>().ok();
+    let until = began.and_then(|began| began.checked_add(COOLDOWN).ok());
+    let until =
+        until.map(|until| format!(", which is at {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")));
+    Error::failed_precondition(format!(
+        "volume {} was changed last at {} ({} {}%), and AWS takes the next change only when that is \
+         complete and 6 hours have passed since it began{}; try again then",
+        raw.id,
+        last.started,
+        last.state,
+        last.progress,
+        until.unwrap_or_default()
+    ))
 }

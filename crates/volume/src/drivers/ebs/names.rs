@@ -81,6 +81,8 @@ impl Ebs {
                  delete it in AWS's console, or mount it once to make it this program's"
             )));
         }
+        // What it was moved from must not come back under its name.
+        self.finish_move(&raw).await?;
         match self.ec2.delete_volume(id).await {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::NotFound => {}
@@ -96,6 +98,7 @@ impl Ebs {
         }
         failpoint::hit("ebs.deleted");
         locked(&self.gone).insert(id.to_owned());
+        self.wait_unseen(id).await;
         Ok(Outcome::Done(()))
     }
 

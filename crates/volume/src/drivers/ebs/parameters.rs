@@ -76,11 +76,8 @@ pub(super) fn new_volume(parameters: &Parameters, gib: Option<u64>) -> Result<Ne
     let flag = |name: &str| own(name).and_then(parse_bool);
     let kind = own("volumeType").unwrap_or("gp3").to_ascii_lowercase();
     let limits = limits(&kind);
-    if let Some(gib) = gib.filter(|gib| !(limits.smallest..=limits.largest).contains(gib)) {
-        return Err(Error::out_of_range(format!(
-            "a volume of type {kind} has {} to {} GiB, not {gib}; give another size or volumeType",
-            limits.smallest, limits.largest
-        )));
+    if let Some(gib) = gib {
+        ensure_size(&kind, gib)?;
     }
     let key = own("encryptionKey").filter(|key| !key.is_empty()).map(str::to_owned);
     let encrypted = flag("encrypted").or_else(|| key.as_ref().map(|_| true));
@@ -107,6 +104,45 @@ pub(super) fn new_volume(parameters: &Parameters, gib: Option<u64>) -> Result<Ne
         tags: parse_tags(own("tags").unwrap_or_default())?,
         ..NewVolume::default()
     })
+}
+
+/// Whether what is asked of a copy is in order, as far as that does not depend on its source.
+pub(super) fn check_copy(asked: &Parameters) -> Result<()> {
+    let mut own = asked.clone();
+    // These are checked once it is known what the source has.
+    for option in ["iops", "iopsPerGB", "throughput", "multiAttach"] {
+        own.driver.remove(option);
+    }
+    let kind = own.driver.remove("volumeType").unwrap_or_default().to_ascii_lowercase();
+    if !kind.is_empty()
+        && let Some(size) = asked.size
+    {
+        ensure_size(&kind, gib(size))?;
+    }
+    new_volume(&own, None).map(drop)
+}
+
+/// Whether there is such a type of volume, and whether one can have this size, in GiB.
+pub(super) fn ensure_type(kind: &str, gib: Option<u64>) -> Result<()> {
+    if !TYPES.contains(&kind) {
+        return Err(Error::invalid_argument(format!(
+            "volumeType: \"{}\" is none; give one of {}",
+            kind.escape_debug().take(40).collect::<String>(),
+            TYPES.join(", ")
+        )));
+    }
+    gib.map_or(Ok(()), |gib| ensure_size(kind, gib))
+}
+
+fn ensure_size(kind: &str, gib: u64) -> Result<()> {
+    let limits = limits(kind);
+    if (limits.smallest..=limits.largest).contains(&gib) {
+        return Ok(());
+    }
+    Err(Error::out_of_range(format!(
+        "a volume of type {kind} has {} to {} GiB, not {gib}; give another size or volumeType",
+        limits.smallest, limits.largest
+    )))
 }
 
 fn iops(

@@ -123,9 +123,13 @@ pub(super) fn tags(
 }
 
 /// The tags that make a volume of another program one of this: what is known of it.
-pub(super) fn adopted(fstype: Fstype, gib: u64) -> Result<Tags> {
-    let size = Size(gib * GIB).to_string();
-    chunks(&encode([("v", VERSION), ("size", &size), ("fsType", fstype.name())]))
+pub(super) fn adopted(volume: &Volume) -> Result<Tags> {
+    let mut parameters = volume.parameters.clone();
+    parameters.size = volume.size;
+    parameters.fs_type = volume.filesystem.as_ref().map(|filesystem| filesystem.fstype);
+    let options = parameters.spelled();
+    let options = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    chunks(&encode([("v", VERSION)].into_iter().chain(options)))
 }
 
 /// The text in as many tags as it takes.
@@ -305,8 +309,11 @@ pub(super) fn snapshot_tags(
     volume: &VolumeName,
     name: &SnapshotName,
 ) -> Tags {
-    let is_kept =
-        |key: &str| !key.starts_with("aws:") && key != "Name" && !key.starts_with("mobula:lease");
+    let is_kept = |key: &str| {
+        !key.starts_with("aws:")
+            && !matches!(key, "Name" | super::lease::LEASE | super::orphans::USED)
+            && !super::moves::is_of_original(key)
+    };
     let mut tags = raw.tags();
     tags.retain(|key, _| is_kept(key));
     tags.extend(settings.tags.clone());

@@ -2,14 +2,20 @@
 //! by a snapshot; the original is kept, under another name, until somebody deletes it.
 //!
 //! ```text
-//! snapshot of the original ─▶ volume here, without the name ─▶ verified
+//! note on the original ─▶ snapshot of it ─▶ volume here, without the name ─▶ verified
+//!   ─▶ nobody has attached the original meanwhile
 //!   ─▶ the new one gets the name (from here on it is the volume) ─▶ the original loses it
 //! ```
+//!
+//! A move that was interrupted goes on with what is there, but never with what is not true any more:
+//! whoever attaches the original makes the note void (see `moves`), and with it all copies.
 
-use super::Ebs;
+use super::moves::{ARRIVING, MOVE, is_of_original};
 use super::names::MOVED_FROM;
-use super::record::{self, SNAPSHOT, SNAPSHOT_OF, derived_uuid};
-use super::wait::Created;
+use super::record::{self, derived_uuid};
+use super::snapshots::SEEN;
+use super::wait::{Created, VISIBLE};
+use super::{Ebs, lease};
 use crate::cloud::aws::{self, NewSnapshot, NewVolume};
 use crate::driver::Told;
 use crate::name::VolumeName;
@@ -64,28 +70,41 @@ impl Ebs {
             self.take_over(raw, &holder, &node).await?;
         }
         // The same move again, or one that was interrupted, goes on with what is there.
-        let words = format!("move\n{}\n{zone}", raw.id);
+        let attempt = self.begin_move(raw, zone).await?;
+        failpoint::hit("ebs.move.noted");
+        let words = format!("move\n{}\n{attempt}", raw.id);
         let snapshot = self.snapshot_to_move(raw, &volume.name, &words, told).await?;
         failpoint::hit("ebs.move.snapshot");
         told(&format!("volume {} is created in {zone}", volume.name));
-        let new = self.create_moved(raw, &volume, zone, &snapshot.id, &words).await?;
+        let new = match self.create_moved(raw, &volume, zone, &snapshot.id, &words).await? {
+            Some(new) => new,
+            None => return Err(self.begin_anew(raw, &attempt, &volume.name).await),
+        };
         failpoint::hit("ebs.move.created");
         self.verify(raw, &new)?;
+        self.ensure_unused_since(raw, &attempt).await?;
         self.rename(raw, &volume.name, &new).await?;
-        // Only an aid: what it holds is in both volumes.
-        if let Err(error) = self.ec2.delete_snapshot(&snapshot.id).await {
-            tracing::warn!(snapshot = snapshot.id, %error, "the snapshot of a move is left");
-        }
+        self.clean_up_after(&raw.id, &new.id).await;
         told(&format!(
             "volume {} is {} now; its original is kept as {}",
             volume.name, new.id, raw.id
         ));
-        match self.find_by_name(&volume.name).await? {
-            Some(now) => self.volume(&now),
-            None => Err(Error::unavailable(format!(
-                "volume {} was moved to {zone}, and AWS does not show it yet; try again",
-                volume.name
-            ))),
+        self.shown_moved(&volume.name, &new.id, zone).await
+    }
+
+    /// The volume once AWS shows it under its name: until then others may find the original.
+    async fn shown_moved(&self, name: &VolumeName, id: &str, zone: &str) -> Result<Volume> {
+        let mut waiting = self.waiting(VISIBLE);
+        loop {
+            match self.find_by_name(name).await? {
+                Some(now) if now.id == id => return self.volume(&now),
+                _ if waiting.pause().await => {}
+                _ => {
+                    return Err(Error::unavailable(format!(
+                        "volume {name} was moved to {zone}, and AWS does not show it yet; try again"
+                    )));
+                }
+            }
         }
     }
 
@@ -97,27 +116,55 @@ impl Ebs {
         told: &Told,
     ) -> Result<aws::Snapshot> {
         let mark = derived_uuid(words).to_string();
-        let query = vec![("tag:mobula:move".to_owned(), vec![mark.clone()])];
-        let found = self.ec2.list_snapshots(&query).await?;
-        let usable = found.into_iter().find(|raw| raw.state != "error" && !self.is_gone(&raw.id));
-        let snapshot = match usable {
+        let snapshot = match self.find_marked(&mark).await? {
             Some(found) => found,
             None => {
                 let tags = self.settings.tags.clone().into_iter();
                 let own = [
-                    ("mobula:move".to_owned(), mark),
+                    (MOVE.to_owned(), mark.clone()),
                     ("Name".to_owned(), format!("{} (being moved)", self.tag_of(name))),
                 ];
                 let tags: BTreeMap<_, _> = tags.chain(own).collect();
                 let description = format!("volume {name} on its way to another zone");
                 let new = NewSnapshot { volume: raw.id.clone(), description, tags };
-                self.ec2.create_snapshot(&new).await?
+                let taken = self.ec2.create_snapshot(&new).await;
+                self.first_marked(&mark, taken).await?
             }
         };
         told(&format!("snapshot {} of volume {name} is taken", snapshot.id));
         self.wait_snapshot(&self.ec2, &snapshot.id, told).await
     }
 
+    /// The first of the snapshots with this mark: another machine may have taken one as well.
+    async fn find_marked(&self, mark: &str) -> Result<Option<aws::Snapshot>> {
+        let query = vec![(format!("tag:{MOVE}"), vec![mark.to_owned()])];
+        let mut found = self.ec2.list_snapshots(&query).await?;
+        found.retain(|raw| raw.state != "error" && !self.is_gone(&raw.id));
+        Ok(found.into_iter().min_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id))))
+    }
+
+    /// The one to go on with, after one was taken, or its answer lost.
+    async fn first_marked(
+        &self,
+        mark: &str,
+        taken: Result<aws::Snapshot>,
+    ) -> Result<aws::Snapshot> {
+        let taken = match taken {
+            Err(error) if !aws::is_doubtful(&error) => return Err(error),
+            taken => taken,
+        };
+        let mut waiting = self.waiting(SEEN);
+        loop {
+            if let Some(found) = self.find_marked(mark).await? {
+                return Ok(found);
+            }
+            if !waiting.pause().await {
+                return taken;
+            }
+        }
+    }
+
+    /// The volume that is to take the place of `raw`; `None`: this attempt cannot make one any more.
     async fn create_moved(
         &self,
         raw: &aws::Volume,
@@ -125,11 +172,13 @@ impl Ebs {
         zone: &str,
         snapshot: &str,
         words: &str,
-    ) -> Result<aws::Volume> {
+    ) -> Result<Option<aws::Volume>> {
         let is_chosen = matches!(raw.kind.as_str(), "gp3" | "io1" | "io2");
         let mut tags = raw.tags();
-        tags.retain(|key, _| !key.starts_with("aws:") && !key.starts_with("mobula:lease"));
-        tags.insert("Name".to_owned(), format!("{} (arriving)", self.tag_of(&volume.name)));
+        tags.retain(|key, _| {
+            !key.starts_with("aws:") && !is_of_original(key) && key != lease::LEASE
+        });
+        tags.insert("Name".to_owned(), format!("{}{ARRIVING}", self.tag_of(&volume.name)));
         tags.insert(MOVED_FROM.to_owned(), raw.id.clone());
         let call = NewVolume {
             zone: zone.to_owned(),
@@ -145,15 +194,18 @@ impl Ebs {
             token: derived_uuid(words).simple().to_string(),
             ..NewVolume::default()
         };
-        let new = self.ec2.create_volume(&call).await?;
-        match self.wait_created(&new).await? {
-            Created::Available(new) => Ok(*new),
-            Created::Gone => Err(Error::failed_precondition(format!(
-                "volume {} was moved to {zone} before, and what came of that was deleted; take a \
-                 snapshot of it, and create a volume there from that",
-                volume.name
-            ))),
-        }
+        let new = match self.ec2.create_volume(&call).await {
+            // The original has changed, or another machine uses another snapshot.
+            Err(error) if aws::code(&error) == Some("IdempotentParameterMismatch") => {
+                return Ok(None);
+            }
+            new => new?,
+        };
+        Ok(match self.wait_created(&new).await? {
+            Created::Available(new) => Some(*new),
+            // What came of an earlier move was deleted.
+            Created::Gone => None,
+        })
     }
 
     /// What the new volume is must be what the original was.
@@ -175,44 +227,9 @@ impl Ebs {
 
     /// Gives the name to the new volume: with that, the move is done.
     async fn rename(&self, raw: &aws::Volume, name: &VolumeName, new: &aws::Volume) -> Result<()> {
-        let named = |text: String| BTreeMap::from([("Name".to_owned(), text)]);
-        self.ec2.create_tags(&[&new.id], &named(self.tag_of(name))).await?;
+        let named = BTreeMap::from([("Name".to_owned(), self.tag_of(name))]);
+        self.ec2.create_tags(&[&new.id], &named).await?;
         failpoint::hit("ebs.move.named");
-        let old = format!("{} (moved to {})", self.tag_of(name), new.id);
-        self.ec2.create_tags(&[&raw.id], &named(old)).await
-    }
-
-    /// Begins to copy a snapshot to another region; answers its ID there.
-    pub(super) async fn copy_to_region(
-        &self,
-        raw: &aws::Snapshot,
-        region: &str,
-        key: Option<&str>,
-        told: &Told,
-    ) -> Result<String> {
-        let from = self.ec2.client().region().await?;
-        if from == region {
-            return Err(Error::invalid_argument(format!(
-                "snapshot {} is in {region} already; give another region",
-                raw.id
-            )));
-        }
-        let there =
-            aws::Ec2::new(std::sync::Arc::new(self.ec2.client().in_region(region)), Vec::new());
-        let name = raw.tag(SNAPSHOT).unwrap_or(&raw.id).to_owned();
-        let query = vec![("tag:mobula:copied-from".to_owned(), vec![raw.id.clone()])];
-        if let Some(found) = there.list_snapshots(&query).await?.into_iter().next() {
-            told(&format!("it was copied before, as {}", found.id));
-            return Ok(self.wait_snapshot(&there, &found.id, told).await?.id);
-        }
-        let mut tags = raw.tags();
-        tags.retain(|key, _| !key.starts_with("aws:"));
-        tags.insert("mobula:copied-from".to_owned(), raw.id.clone());
-        let of = raw.tag(SNAPSHOT_OF).unwrap_or(&raw.volume_id);
-        let description = format!("volume {of} ({name}), copied from {from}");
-        let new = NewSnapshot { volume: String::new(), description, tags };
-        let id = there.copy_snapshot(&from, &raw.id, &new, key).await?;
-        told(&format!("{id} is being copied to {region}"));
-        Ok(self.wait_snapshot(&there, &id, told).await?.id)
+        self.rename_original(&raw.id, &self.tag_of(name), &new.id).await
     }
 }

@@ -1,6 +1,6 @@
 //! The options of a service that uses EBS.
 
-use crate::cloud::aws::{self, VolumeQuery};
+use crate::cloud::aws::{self, Patience, VolumeQuery};
 use crate::options::{OptionSpec, Unit, parse_bool};
 use error::{Error, Result};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What can be said about a service.
-pub(super) const OPTIONS: [OptionSpec; 20] = [
+pub(super) const OPTIONS: [OptionSpec; 21] = [
     OptionSpec::new(
         "region",
         Unit::Text,
@@ -70,6 +70,12 @@ pub(super) const OPTIONS: [OptionSpec; 20] = [
     )
     .default("0"),
     OptionSpec::new(
+        "statusTimeout",
+        Unit::Number,
+        "Seconds that AWS may take to create, attach or detach a volume; other waits go with it.",
+    )
+    .default("120"),
+    OptionSpec::new(
         "devices",
         Unit::Path,
         "Directory of links to disks by their ID; also found without it.",
@@ -90,6 +96,10 @@ const fn secret(name: &'static str, help: &'static str) -> OptionSpec {
 
 /// The shortest lease: it is renewed three times in it, over a network that may hang for a while.
 const SHORTEST_LEASE: u64 = 15;
+
+/// The shortest and the longest that AWS may be given for what takes some seconds usually. With less
+/// than the first, what it is slow to show would be taken for gone.
+const STATUS: (u64, u64) = (30, 3600);
 
 /// A service's options, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +135,8 @@ impl Settings {
         let text = |name: &str| options.get(name).filter(|value| !value.is_empty()).cloned();
         let number = |name: &str| text(name).and_then(|value| value.parse::<u64>().ok());
         let simulator = text("simulator");
+        // There time is cheap: what is slow is so on purpose.
+        let is_simulated = simulator.is_some();
         let account = aws::Settings {
             region: text("region"),
             zone: text("zone"),
@@ -136,6 +148,7 @@ impl Settings {
             secret_key: text("secretKey"),
             session_token: text("sessionToken"),
             fips: text("fips").and_then(|value| parse_bool(&value)).unwrap_or(false),
+            patience: patience(number("statusTimeout"), is_simulated)?,
         };
         if account.access_key.is_some() != account.secret_key.is_some() {
             return Err(Error::invalid_argument(
@@ -143,7 +156,7 @@ impl Settings {
             ));
         }
         let lease = number("lease").unwrap_or(0);
-        if (1..SHORTEST_LEASE).contains(&lease) {
+        if (1..SHORTEST_LEASE).contains(&lease) && !is_simulated {
             return Err(Error::invalid_argument(format!(
                 "option lease: {lease} s is too short to be renewed in time; give {SHORTEST_LEASE} \
                  or more, or 0"
@@ -171,6 +184,17 @@ impl Settings {
         let cluster = self.cluster.iter();
         cluster.map(|name| (format!("tag:{CLUSTER}"), vec![name.clone()])).collect()
     }
+}
+
+fn patience(seconds: Option<u64>, is_simulated: bool) -> Result<Patience> {
+    let Some(seconds) = seconds else { return Ok(Patience::default()) };
+    let (least, most) = if is_simulated { (1, STATUS.1) } else { STATUS };
+    if (least..=most).contains(&seconds) {
+        return Ok(Patience::new(Duration::from_secs(seconds)));
+    }
+    Err(Error::invalid_argument(format!(
+        "option statusTimeout: {seconds} s cannot be waited for; give {least} to {most}"
+    )))
 }
 
 fn url(option: &str, value: Option<String>) -> Result<Option<String>> {
@@ -228,6 +252,8 @@ mod tests {
             (vec![("endpoint", "localhost:1")], "no URL"),
             (vec![("accessKey", "a")], "belong together"),
             (vec![("lease", "5")], "too short"),
+            (vec![("statusTimeout", "5")], "30 to 3600"),
+            (vec![("statusTimeout", "4000")], "30 to 3600"),
             (vec![("tags", "x")], "key=value"),
             (vec![("tags", "aws:x=1")], "cannot be set"),
             (vec![("tags", "Name=1")], "cannot be set"),

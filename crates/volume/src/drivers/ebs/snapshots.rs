@@ -2,7 +2,7 @@
 //! so that a call whose answer was lost is looked for before it is made again.
 
 use super::record::{self, SNAPSHOT};
-use super::wait::patience;
+use super::wait::VISIBLE;
 use super::{Ebs, locked};
 use crate::cloud::aws::{self, NewSnapshot, VolumeQuery};
 use crate::name::{SnapshotName, VolumeId};
@@ -12,7 +12,7 @@ use host::{Outcome, failpoint};
 use std::time::Duration;
 
 /// How long AWS may take to show a snapshot of which the answer was lost.
-const SEEN: Duration = Duration::from_secs(10);
+pub(super) const SEEN: Duration = Duration::from_secs(10);
 
 impl Ebs {
     /// The query for our snapshot of this name.
@@ -56,6 +56,14 @@ impl Ebs {
         let raw = self.get_raw(id).await?;
         let volume = self.volume(&raw)?;
         if let Some(found) = self.find_snapshot(name).await? {
+            if found.state == "error" {
+                return Err(Error::failed_precondition(format!(
+                    "snapshot {name} ({}) has failed at AWS ({}) and holds nothing; remove it (`mobula \
+                     snapshot rm {name}`) and take it again",
+                    found.id,
+                    found.status_message.as_deref().unwrap_or("it does not say why")
+                )));
+            }
             if found.volume_id == id.as_str() {
                 return known(&found).map(Outcome::AlreadyDone);
             }
@@ -87,7 +95,7 @@ impl Ebs {
     }
 
     async fn snapshot_appears(&self, name: &SnapshotName) -> Result<Option<aws::Snapshot>> {
-        let mut waiting = patience(SEEN);
+        let mut waiting = self.waiting(SEEN);
         loop {
             if let Some(found) = self.find_snapshot(name).await? {
                 return Ok(Some(found));
@@ -107,9 +115,21 @@ impl Ebs {
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            locked(&self.gone).insert(found.id);
+            locked(&self.gone).insert(found.id.clone());
+            self.wait_snapshot_unseen(found.id).await;
         }
         Ok(outcome)
+    }
+
+    /// Waits until AWS no longer shows a snapshot that was deleted. Only an aid.
+    async fn wait_snapshot_unseen(&self, id: String) {
+        let query = vec![("snapshot-id".to_owned(), vec![id])];
+        let mut waiting = self.waiting(VISIBLE);
+        while self.ec2.list_snapshots(&query).await.is_ok_and(|found| !found.is_empty()) {
+            if !waiting.pause().await {
+                return;
+            }
+        }
     }
 
     /// All snapshots of this program, by name.
