@@ -16,6 +16,7 @@ mod attach;
 mod copies;
 mod create;
 mod devices;
+mod gone;
 mod holder;
 mod lease;
 mod modify;
@@ -43,10 +44,11 @@ use crate::volume::{Create, Filesystem, Snapshot, Volume};
 use async_trait::async_trait;
 use devices::Devices;
 use error::{Error, Result};
+use gone::Gone;
 use host::{Fstype, Host, Outcome};
 use lease::Leases;
 use settings::Settings;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
@@ -90,8 +92,7 @@ struct Ebs {
     host: Arc<dyn Host>,
     devices: Devices,
     leases: Leases,
-    /// IDs that this process has deleted: AWS may show them for a while.
-    gone: Mutex<HashSet<String>>,
+    gone: Gone,
     /// Which creation token of a name works; earlier ones belong to volumes that are gone.
     generations: Mutex<HashMap<String, u32>>,
     /// Where links to this machine's disks are.
@@ -110,7 +111,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
         devices: Devices::default(),
         leases: Leases::new(settings.lease),
         settings,
-        gone: Mutex::default(),
+        gone: Gone::new(opening.volumes.join("gone.json")),
         generations: Mutex::default(),
         links: OnceCell::new(),
         limits: Mutex::default(),
@@ -119,7 +120,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
 
 impl Ebs {
     fn is_gone(&self, id: &str) -> bool {
-        locked(&self.gone).contains(id)
+        self.gone.contains(id)
     }
 
     /// The volume with this ID, as AWS shows it; `None` also when it is about to go.

@@ -172,7 +172,7 @@ impl Ebs {
         match named.first() {
             Some(first) if first.id != ours.id && named.iter().any(|raw| raw.id == ours.id) => {
                 self.ec2.delete_volume(&ours.id).await?;
-                locked(&self.gone).insert(ours.id);
+                self.gone.insert(&ours.id);
                 Err(Error::aborted(format!(
                     "another machine has created volume {name} at the same time; repeat the call"
                 )))
