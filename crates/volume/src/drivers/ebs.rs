@@ -16,9 +16,9 @@ mod attach;
 mod copies;
 mod create;
 mod devices;
-mod gone;
 mod holder;
 mod lease;
+mod memory;
 mod modify;
 mod moves;
 mod names;
@@ -44,9 +44,9 @@ use crate::volume::{Create, Filesystem, Snapshot, Volume};
 use async_trait::async_trait;
 use devices::Devices;
 use error::{Error, Result};
-use gone::Gone;
 use host::{Fstype, Host, Outcome};
 use lease::Leases;
+use memory::Memory;
 use settings::Settings;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,9 +92,7 @@ struct Ebs {
     host: Arc<dyn Host>,
     devices: Devices,
     leases: Leases,
-    gone: Gone,
-    /// Which creation token of a name works; earlier ones belong to volumes that are gone.
-    generations: Mutex<HashMap<String, u32>>,
+    memory: Memory,
     /// Where links to this machine's disks are.
     links: OnceCell<std::path::PathBuf>,
     /// What AWS allows instances of a type to have.
@@ -111,8 +109,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
         devices: Devices::default(),
         leases: Leases::new(settings.lease),
         settings,
-        gone: Gone::new(opening.volumes.join("gone.json")),
-        generations: Mutex::default(),
+        memory: Memory::new(opening.volumes.join("ebs")),
         links: OnceCell::new(),
         limits: Mutex::default(),
     }))
@@ -120,7 +117,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
 
 impl Ebs {
     fn is_gone(&self, id: &str) -> bool {
-        self.gone.contains(id)
+        self.memory.is_gone(id)
     }
 
     /// The volume with this ID, as AWS shows it; `None` also when it is about to go.

@@ -96,7 +96,7 @@ impl Ebs {
             }
             Err(error) => return Err(error),
         }
-        self.gone.insert(id);
+        self.memory.note_gone(id);
         failpoint::hit("ebs.deleted");
         self.wait_unseen(id).await;
         Ok(Outcome::Done(()))

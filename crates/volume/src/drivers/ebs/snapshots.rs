@@ -115,7 +115,7 @@ impl Ebs {
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            self.gone.insert(&found.id);
+            self.memory.note_gone(&found.id);
             self.wait_snapshot_unseen(found.id).await;
         }
         Ok(outcome)
