@@ -2,5 +2,6 @@
 //! and disks that go from one to the other.
 
 pub mod account;
+mod judges;
 mod machine;
 mod moves;
