@@ -11,6 +11,7 @@
 mod cases;
 mod contest;
 mod daemon;
+mod ebs;
 mod engine;
 mod fleet;
 mod http;
@@ -35,6 +36,18 @@ enum Subject {
     Agent,
     /// Managed plugins.
     Engine,
+    /// Volumes of Amazon EBS, on the simulator.
+    Ebs,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Engine => "engine",
+            Self::Ebs => "ebs",
+        }
+    }
 }
 
 /// Measure our figures beside a peer's and the kernel's; needs root.
@@ -57,7 +70,8 @@ pub(crate) struct Arguments {
     quick: bool,
 
     /// Only this group of figures (repeatable). Of the agent: create, get, list, agent, mount, mkfs,
-    /// template, snapshot; of the engine: idle, life, many, install, create, mounts, program.
+    /// template, snapshot; of the engine: idle, life, many, install, create, mounts, program; of EBS:
+    /// mount, many, calls, list.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
@@ -87,6 +101,7 @@ impl Arguments {
         match self.subject {
             Subject::Agent => cases::chosen(&cases::ALL, &self.only).map(drop)?,
             Subject::Engine => cases::chosen(&engine::ALL, &self.only).map(drop)?,
+            Subject::Ebs => cases::chosen(&ebs::ALL, &self.only).map(drop)?,
         }
         if !kernel::is_root() {
             return Err(Error::permission_denied(
@@ -96,8 +111,7 @@ impl Arguments {
         let built = release::build(&["mobula", "xtask", "testkit"])?;
         let scratch = Scratch::make(&self.dir)?;
         let mut command = program::command(built.program("xtask")?);
-        let subject = if self.subject == Subject::Agent { "agent" } else { "engine" };
-        command.args(["bench", subject, "--program"]).arg(built.program("mobula")?);
+        command.args(["bench", self.subject.name(), "--program"]).arg(built.program("mobula")?);
         command.arg("--plugin").arg(built.program("probe")?).arg("--dir").arg(&scratch.0);
         command.args(self.quick.then_some("--quick")).args(self.publish.then_some("--publish"));
         for name in &self.only {
@@ -126,6 +140,10 @@ impl Arguments {
             Subject::Engine => {
                 let bed = engine::Bed::new(program, plugin, dir, self.engine_scale());
                 run(&engine::ALL, &self.only, bed, engine::LAYOUT)?
+            }
+            Subject::Ebs => {
+                let scale = if self.quick { ebs::Scale::QUICK } else { ebs::Scale::FULL };
+                run(&ebs::ALL, &self.only, ebs::Bed::new(program, dir, scale), ebs::LAYOUT)?
             }
         };
         print!("{}", report.table());

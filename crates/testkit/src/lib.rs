@@ -8,6 +8,7 @@ pub mod disks;
 pub mod failing;
 pub mod hooked;
 pub mod images;
+pub mod judges;
 pub mod model;
 pub mod root;
 pub mod service;

@@ -87,14 +87,24 @@ pub(super) struct Agent {
 impl Agent {
     /// Starts one on `home`, with a service for each of the drivers `local` and `loop`.
     pub(super) fn start(program: &Path, home: &Path) -> Result<Self> {
+        let services = "{local: {driver: local}, loop: {driver: loop}}";
+        Self::serving(program, home, "local", services)
+    }
+
+    /// Starts one on `home` with these `services`, in YAML; it is up when `first` of them is.
+    pub(super) fn serving(
+        program: &Path,
+        home: &Path,
+        first: &str,
+        services: &str,
+    ) -> Result<Self> {
         let paths = Paths::at(home);
-        let config =
-            "log: {level: error}\nservices:\n  local: {driver: local}\n  loop: {driver: loop}\n";
-        crate::workspace::write(&paths.config(), config)?;
+        let config = format!("log: {{level: error}}\nservices: {services}\n");
+        crate::workspace::write(&paths.config(), &config)?;
         mount_run(home)?;
         let mut command = program::command(program);
         command.arg("start").env_clear().env("PATH", program::PATH).env("MOBULA_HOME", home);
-        let socket = plugin_of(&paths, "local");
+        let socket = plugin_of(&paths, first);
         let start = Instant::now();
         let mut daemon = Daemon::spawn(&mut command, home.join("agent.log"))?;
         daemon.wait(|| UnixStream::connect(&socket).is_ok())?;

@@ -1,8 +1,9 @@
-//! A small HTTP/1.1 client over a UNIX socket, keep-alive, one request at a time: what dockerd's
-//! plugin client and the command line do, at the least cost of its own.
+//! A small HTTP/1.1 client over a UNIX socket, or over TCP, keep-alive, one request at a time: what
+//! dockerd's plugin client and the command line do, at the least cost of its own.
 
 use error::{Error, IoContext, Result};
 use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -17,12 +18,17 @@ pub(super) struct Request {
 impl Request {
     /// A request with a JSON body, which may be empty.
     pub(super) fn new(method: &str, path: &str, body: &str) -> Self {
+        let headers = [("Host", "localhost"), ("Content-Type", "application/json")];
+        Self::with(method, path, &headers, body)
+    }
+
+    /// A request with these headers, and its length.
+    pub(super) fn with(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Self {
         let what = format!("{method} {path}");
-        let text = format!(
-            "{what} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let headers: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        let text = format!("{what} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
         Self { bytes: text.into_bytes(), what }
     }
 
@@ -32,9 +38,14 @@ impl Request {
     }
 }
 
+/// What a connection is over.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 /// A connection.
 pub(super) struct Client {
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     socket: PathBuf,
     buffer: Vec<u8>,
     body: Vec<u8>,
@@ -55,9 +66,19 @@ impl Client {
         Ok(Self::over(stream, socket))
     }
 
+    /// Connects to `address`.
+    pub(super) fn dial(address: SocketAddr) -> Result<Self> {
+        let connecting = || format!("connect to {address}");
+        let stream = TcpStream::connect(address).doing(connecting)?;
+        stream.set_nodelay(true).doing(connecting)?;
+        let name = PathBuf::from(address.to_string());
+        Ok(Self { stream: Box::new(stream), socket: name, buffer: Vec::new(), body: Vec::new() })
+    }
+
     /// A client of whoever is at the other end of `stream`; `socket` is for errors.
     pub(super) fn over(stream: UnixStream, socket: &Path) -> Self {
-        Self { stream, socket: socket.to_owned(), buffer: Vec::new(), body: Vec::new() }
+        let (stream, socket) = (Box::new(stream), socket.to_owned());
+        Self { stream, socket, buffer: Vec::new(), body: Vec::new() }
     }
 
     /// Sends a request and answers the body; any status but 2xx is an error with what was said.
@@ -66,8 +87,8 @@ impl Client {
         self.buffer.clear();
         self.body.clear();
         let asked = self.stream.write_all(&request.bytes);
-        let status =
-            asked.and_then(|()| read_answer(&self.stream, &mut self.buffer, &mut self.body));
+        let status = asked
+            .and_then(|()| read_answer(self.stream.as_mut(), &mut self.buffer, &mut self.body));
         let status = status.doing(asking)?;
         if (200..300).contains(&status) {
             return Ok(&self.body);
@@ -78,7 +99,7 @@ impl Client {
 }
 
 fn read_answer(
-    mut stream: &UnixStream,
+    stream: &mut dyn Stream,
     buffer: &mut Vec<u8>,
     body: &mut Vec<u8>,
 ) -> io::Result<u16> {
@@ -86,7 +107,7 @@ fn read_answer(
         if let Some(head) = parse_head(buffer)? {
             break head;
         }
-        more(&mut stream, buffer)?;
+        more(stream, buffer)?;
     };
     match head.length {
         Some(length) => {
@@ -103,21 +124,21 @@ fn read_answer(
 }
 
 fn read_chunks(
-    mut stream: &UnixStream,
+    stream: &mut dyn Stream,
     buffer: &mut Vec<u8>,
     mut at: usize,
     body: &mut Vec<u8>,
 ) -> io::Result<()> {
     loop {
         let Some(end) = find(&buffer[at..], b"\r\n") else {
-            more(&mut stream, buffer)?;
+            more(stream, buffer)?;
             continue;
         };
         let digits = String::from_utf8_lossy(&buffer[at..at + end]);
         let length = usize::from_str_radix(digits.trim(), 16).map_err(io::Error::other)?;
         let from = at + end + 2;
         while buffer.len() < from + length + 2 {
-            more(&mut stream, buffer)?;
+            more(stream, buffer)?;
         }
         if length == 0 {
             return Ok(());
@@ -127,7 +148,7 @@ fn read_chunks(
     }
 }
 
-fn more(stream: &mut &UnixStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+fn more(stream: &mut dyn Stream, buffer: &mut Vec<u8>) -> io::Result<()> {
     let mut part = [0; 64 << 10];
     match stream.read(&mut part)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -125,6 +125,27 @@ impl Row {
         ]
     }
 
+    /// Its cells where the peer and what is called raw are two others of one kind.
+    pub(super) fn beside_two(&self) -> Vec<String> {
+        let shown = |value| match self.unit {
+            Unit::Calls => format!("{value:.0}"),
+            _ => number(value),
+        };
+        let other = |stat: Option<Stat>| stat.map_or_else(dash, |stat| shown(stat.p50));
+        vec![
+            self.name.clone(),
+            self.unit.sign().to_owned(),
+            self.ours.n.to_string(),
+            shown(self.ours.min),
+            shown(self.ours.p50),
+            shown(self.ours.p99),
+            other(self.peer),
+            other(self.raw),
+            self.target.clone().unwrap_or_default(),
+            self.is_met().to_owned(),
+        ]
+    }
+
     /// Its cells where few samples are compared with a peer's.
     pub(super) fn ranges(&self) -> Vec<String> {
         let range = |stat: Stat| match stat.n {
@@ -372,6 +393,13 @@ mod tests {
     fn a_peer_may_be_undercut_by_a_factor() {
         assert_eq!(row(10.0, Some(50.0)).target(Target::OfPeer(0.2)).met, Some(true));
         assert_eq!(row(11.0, Some(50.0)).target(Target::OfPeer(0.2)).met, Some(false));
+    }
+
+    #[test]
+    fn calls_are_whole_numbers_beside_two_others() {
+        let calls = Row::new("x", Unit::Calls, &once(3.0, Some(12.0)).unwrap());
+        assert_eq!(calls.beside_two()[3..8], ["3", "3", "3", "12", "-"]);
+        assert_eq!(row(3.0, None).beside_two()[3], "3.00");
     }
 
     #[test]

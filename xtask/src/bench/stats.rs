@@ -16,6 +16,8 @@ pub(super) enum Unit {
     Mebibytes,
     #[serde(rename = "MB")]
     Megabytes,
+    #[serde(rename = "calls")]
+    Calls,
 }
 
 impl Unit {
@@ -27,6 +29,7 @@ impl Unit {
             Self::Rate => "ops/s",
             Self::Mebibytes => "MiB",
             Self::Megabytes => "MB",
+            Self::Calls => "calls",
         }
     }
 

@@ -11,6 +11,7 @@ mod contract;
 mod devices;
 mod economy;
 mod identity;
+mod judged;
 mod lab;
 mod leases;
 mod moves;

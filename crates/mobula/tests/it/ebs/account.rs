@@ -19,6 +19,15 @@ pub struct Account {
 impl Account {
     /// With the instances i-0a and i-0b in one zone, and i-0c in another.
     pub fn start() -> Self {
+        Self::run(true)
+    }
+
+    /// The same without disks, for everybody.
+    pub fn without_disks() -> Self {
+        Self::run(false)
+    }
+
+    fn run(disks: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("mobula-ebs-").tempdir().unwrap();
         // Where every mount namespace sees it, and a plugin's /dev too.
         let devices = PathBuf::from("/dev").join(dir.path().file_name().unwrap());
@@ -26,7 +35,11 @@ impl Account {
         command.args(["ebs-sim", "--listen", "127.0.0.1:0"]);
         command.args(["--instance", "i-0a", "--instance", "i-0b"]);
         command.args(["--instance", "i-0c:us-east-1b"]);
-        command.arg("--images").arg(dir.path().join("images")).arg("--devices").arg(&devices);
+        match disks {
+            true => command.arg("--images").arg(dir.path().join("images")),
+            false => command.arg("--no-disks"),
+        };
+        command.arg("--devices").arg(&devices);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

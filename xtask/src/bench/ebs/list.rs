@@ -1,0 +1,74 @@
+//! Very many volumes: how long a list takes, how many calls, and what the agent weighs then. Beside it
+//! the same pages, read by plain calls: what the simulator takes.
+
+use super::account::{Account, element};
+use super::bed::Bed;
+use super::mount::timed;
+use crate::bench::contest::{once, values};
+use crate::bench::fleet;
+use crate::bench::http::{Client, Request};
+use crate::bench::report::{Report, Row, Target};
+use crate::bench::stats::Unit;
+use error::{Error, Result};
+
+/// Volumes of a page.
+const PAGE: usize = 500;
+
+/// All of it. There are no disks: nothing is attached.
+pub(super) fn list(bed: &mut Bed, report: &mut Report) -> Result<()> {
+    let volumes = bed.scale.listed;
+    let cloud = bed.cloud("list", false)?;
+    fleet::create(&cloud.plugin(), 0..volumes, |name| {
+        Request::plugin("Create", &format!(r#"{{"Name":"{name}"}}"#))
+    })?;
+    let cloud = cloud.restart()?;
+    let (mut client, mut account) = (Client::connect(&cloud.plugin())?, cloud.account()?);
+    let request = Request::plugin("List", "{}");
+    let (mut ours, mut plain, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..=bed.scale.rounds {
+        account.forget_calls()?;
+        ours.push(timed(|| client.send(&request).map(drop))?);
+        calls.push(f64::from(u32::try_from(account.calls()?).unwrap_or(u32::MAX)));
+        plain.push(timed(|| pages(&mut account, volumes))?);
+    }
+    let memory = cloud.agent.memory(Unit::Mebibytes)?;
+    let (ms, name) = (Unit::Milliseconds, format!("List, {volumes} volumes"));
+    // The first round does not count.
+    let listed = values(ours.split_off(1), Vec::new())?;
+    report.add(Row::new(&name, ms, &listed).target(Target::Below(100.0)));
+    let plain = values(plain.split_off(1), Vec::new())?;
+    report.add(Row::new("of it the simulator: the same pages by plain calls", ms, &plain));
+    let most = u32::try_from(volumes.div_ceil(PAGE)).unwrap_or(u32::MAX);
+    let row = Row::new(format!("calls: {name}"), Unit::Calls, &values(calls.split_off(1), vec![])?);
+    report.add(row.target(Target::AtMost(most.into())));
+    let row = Row::new(
+        format!("memory, {volumes} volumes, after a List"),
+        Unit::Mebibytes,
+        &once(memory, None)?,
+    );
+    report.add(row.target(Target::Below(40.0)));
+    Ok(())
+}
+
+/// Reads all pages of the volumes that are ours.
+fn pages(account: &mut Account, volumes: usize) -> Result<()> {
+    let (size, mut seen, mut token) = (PAGE.to_string(), 0, None::<String>);
+    loop {
+        let mut parameters = vec![
+            ("Filter.1.Name", "tag-key"),
+            ("Filter.1.Value.1", "mobula:record"),
+            ("MaxResults", &size),
+        ];
+        parameters.extend(token.as_deref().map(|token| ("NextToken", token)));
+        let answer = account.call("DescribeVolumes", &parameters)?;
+        seen += answer.matches("<volumeId>").count();
+        token = element(&answer, "nextToken").map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    if seen == volumes {
+        return Ok(());
+    }
+    Err(Error::internal(format!("there are {seen} volumes, not {volumes}")))
+}
