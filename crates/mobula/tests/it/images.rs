@@ -1,6 +1,7 @@
 //! Mobula's own managed plugins, as `cargo xtask plugin-image` makes them: on a real dockerd, on
 //! `mobula engine`, and used by Podman.
 
+mod endpoint;
 pub mod lab;
 pub mod make;
 
@@ -8,4 +9,5 @@ mod content;
 mod daily;
 mod lives;
 mod neighbours;
+mod network;
 mod settings;

@@ -41,7 +41,7 @@ fn openssl(dir: &Path, args: &str) {
 }
 
 /// An authority, a server certificate for 127.0.0.1, and a client certificate.
-fn certificates(dir: &Path) {
+pub fn certificates(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     openssl(
         dir,
