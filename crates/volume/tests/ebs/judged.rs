@@ -137,7 +137,7 @@ impl Drop for Moto {
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_live_on_our_simulator() {
     let lab = Lab::without_disks().await;
-    lives(lab.on(HERE), HERE).await;
+    lives(lab.fast(HERE), HERE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
