@@ -30,7 +30,9 @@ pub fn kill_everywhere(
         }
         // The user tries again, and it simply works.
         let mut again = operation.to_vec();
-        if matches!(operation[1], "mount" | "unmount" | "attach" | "detach" | "rm") {
+        let is_repeatable =
+            matches!(operation[1], "mount" | "unmount" | "attach" | "detach" | "rm");
+        if is_repeatable || operation[0] == "snapshot" {
             again.push("--idempotent");
         }
         let output = home.run(&again);

@@ -18,6 +18,7 @@ mod create;
 mod devices;
 mod holder;
 mod lease;
+mod memory;
 mod modify;
 mod moves;
 mod names;
@@ -46,8 +47,9 @@ use devices::Devices;
 use error::{Error, Result};
 use host::{Fstype, Host, Outcome};
 use lease::Leases;
+use memory::Memory;
 use settings::Settings;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
@@ -91,10 +93,7 @@ struct Ebs {
     host: Arc<dyn Host>,
     devices: Devices,
     leases: Leases,
-    /// IDs that this process has deleted: AWS may show them for a while.
-    gone: Mutex<HashSet<String>>,
-    /// Which creation token of a name works; earlier ones belong to volumes that are gone.
-    generations: Mutex<HashMap<String, u32>>,
+    memory: Memory,
     /// Where links to this machine's disks are.
     links: OnceCell<std::path::PathBuf>,
     /// What AWS allows instances of a type to have.
@@ -111,8 +110,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
         devices: Devices::default(),
         leases: Leases::new(settings.lease),
         settings,
-        gone: Mutex::default(),
-        generations: Mutex::default(),
+        memory: Memory::new(opening.volumes.join("ebs")),
         links: OnceCell::new(),
         limits: Mutex::default(),
     }))
@@ -120,7 +118,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
 
 impl Ebs {
     fn is_gone(&self, id: &str) -> bool {
-        locked(&self.gone).contains(id)
+        self.memory.is_gone(id)
     }
 
     /// The volume with this ID, as AWS shows it; `None` also when it is about to go.

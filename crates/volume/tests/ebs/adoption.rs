@@ -27,6 +27,8 @@ fn as_rexray_leaves_it(lab: &Lab, disk: &Path, fstype: &str) {
     fs::create_dir(at.join("data")).unwrap();
     fs::set_permissions(at.join("data"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(at.join("data/file"), "of REX-Ray").unwrap();
+    // Whoever makes a mount namespace just now has a copy of this mount, which would keep it back.
+    run("sync", &["-f", at.to_str().unwrap()]);
     run("umount", &[at.to_str().unwrap()]);
 }
 

@@ -3,7 +3,7 @@
 
 use super::record::{self, derived_uuid};
 use super::wait::Created;
-use super::{Ebs, GIB, locked, parameters};
+use super::{Ebs, GIB, parameters};
 use crate::cloud::aws::{self, NewVolume};
 use crate::name::VolumeName;
 use crate::size::Size;
@@ -40,7 +40,7 @@ impl Ebs {
         }
         let blueprint = self.blueprint(request).await?;
         let name = self.tag_of(&request.name);
-        let first = locked(&self.generations).get(&name).copied().unwrap_or(0);
+        let first = self.memory.generation(&name);
         for generation in first..first + GENERATIONS {
             let created = match self.try_create(request, &blueprint, generation).await {
                 // Somebody has made, or had made, one of this name with other options.
@@ -52,12 +52,14 @@ impl Ebs {
                 }
                 other => other?,
             };
-            let Created::Available(raw) = created else { continue };
+            let Some(raw) = still_named(created, &name) else {
+                self.memory.note_generation(&name, generation + 1);
+                continue;
+            };
             failpoint::hit("ebs.created");
-            locked(&self.generations).insert(name, generation);
             let raw = match generation {
-                0 => *raw,
-                _ => self.without_twin(&request.name, *raw).await?,
+                0 => raw,
+                _ => self.without_twin(&request.name, raw).await?,
             };
             if raw.zone != blueprint.call.zone {
                 // Somebody of another zone was quicker: this is his.
@@ -172,7 +174,7 @@ impl Ebs {
         match named.first() {
             Some(first) if first.id != ours.id && named.iter().any(|raw| raw.id == ours.id) => {
                 self.ec2.delete_volume(&ours.id).await?;
-                locked(&self.gone).insert(ours.id);
+                self.memory.note_gone(&ours.id);
                 Err(Error::aborted(format!(
                     "another machine has created volume {name} at the same time; repeat the call"
                 )))
@@ -233,6 +235,15 @@ impl Ebs {
         let source = self.volume(&raw)?;
         let copy = copied(request, raw.size, source.parameters, source.filesystem)?;
         Ok(Blueprint { call: NewVolume { source: Some(raw.id), ..copy.call }, ..copy })
+    }
+}
+
+/// The volume that a token stands for, unless it is gone or has another name by now: one that was
+/// moved, or renamed by hand.
+fn still_named(created: Created, name: &str) -> Option<aws::Volume> {
+    match created {
+        Created::Available(raw) if raw.tag("Name").is_none_or(|tag| tag == name) => Some(*raw),
+        Created::Available(_) | Created::Gone => None,
     }
 }
 

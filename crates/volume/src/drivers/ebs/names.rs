@@ -1,7 +1,7 @@
 //! Volumes by name, in the whole region: a volume of another zone is no missing volume.
 
+use super::Ebs;
 use super::record::{self, RECORD};
-use super::{Ebs, locked};
 use crate::cloud::aws::{self, VolumeQuery};
 use crate::name::VolumeName;
 use crate::volume::Volume;
@@ -96,8 +96,8 @@ impl Ebs {
             }
             Err(error) => return Err(error),
         }
+        self.memory.note_gone(id);
         failpoint::hit("ebs.deleted");
-        locked(&self.gone).insert(id.to_owned());
         self.wait_unseen(id).await;
         Ok(Outcome::Done(()))
     }

@@ -48,14 +48,12 @@ impl Ebs {
         rows.extend(snapshots.iter().filter(is_left).map(|raw| left(raw, &prices)));
         let columns = ["KIND", "ID", "NAME", "ZONE", "SIZE", "SINCE", "HOLDS", "PER MONTH"]
             .map(str::to_owned);
-        let mut notes = vec![format!(
-            "{} not in use for {days} days or more; nothing was changed",
-            match rows.len() {
-                0 => "nothing is".to_owned(),
-                1 => "1 thing is".to_owned(),
-                count => format!("{count} things are"),
-            }
-        )];
+        let found = match rows.len() {
+            0 => format!("everything was used within {days} days"),
+            1 => format!("1 thing was not used for {days} days; nothing was changed"),
+            count => format!("{count} things were not used for {days} days; nothing was changed"),
+        };
+        let mut notes = vec![found];
         notes.extend(total(&rows));
         Ok(Report { columns: columns.to_vec(), rows, notes })
     }

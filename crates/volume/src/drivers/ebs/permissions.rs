@@ -3,7 +3,7 @@
 
 use super::Ebs;
 use crate::cloud::aws::Form;
-use crate::driver::Report;
+use crate::driver::{PERMISSION_COLUMNS, Report};
 use error::Result;
 
 /// A call that the driver makes.
@@ -99,7 +99,7 @@ impl Ebs {
             }
             rows.push(vec![
                 format!("ec2:{}", permission.action),
-                if allowed { "allowed" } else { "MISSING" }.to_owned(),
+                state(allowed, permission.is_essential).to_owned(),
                 permission.needed_for.to_owned(),
             ]);
         }
@@ -110,8 +110,16 @@ impl Ebs {
             ),
             false => format!("add to the policy of these credentials: {}", missing.join(", ")),
         };
-        let columns = ["PERMISSION", "STATE", "NEEDED"].map(str::to_owned).to_vec();
+        let columns = PERMISSION_COLUMNS.map(str::to_owned).to_vec();
         Ok(Report { columns, rows, notes: vec![note] })
+    }
+}
+
+fn state(allowed: bool, is_essential: bool) -> &'static str {
+    match (allowed, is_essential) {
+        (true, _) => "allowed",
+        (false, false) => "missing",
+        (false, true) => "MISSING",
     }
 }
 

@@ -1,9 +1,9 @@
 //! Snapshots: a moment of a volume, kept in the region, named by a tag. AWS knows no token for them,
 //! so that a call whose answer was lost is looked for before it is made again.
 
+use super::Ebs;
 use super::record::{self, SNAPSHOT};
 use super::wait::VISIBLE;
-use super::{Ebs, locked};
 use crate::cloud::aws::{self, NewSnapshot, VolumeQuery};
 use crate::name::{SnapshotName, VolumeId};
 use crate::volume::Snapshot;
@@ -115,7 +115,7 @@ impl Ebs {
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            locked(&self.gone).insert(found.id.clone());
+            self.memory.note_gone(&found.id);
             self.wait_snapshot_unseen(found.id).await;
         }
         Ok(outcome)

@@ -95,7 +95,7 @@ impl Ebs {
         let deleted = self.ec2.delete_volume(&failed.id).await.is_ok();
         let left = if deleted { "it was deleted again" } else { "delete it in AWS's console" };
         if deleted {
-            super::locked(&self.gone).insert(failed.id.clone());
+            self.memory.note_gone(&failed.id);
         }
         Error::failed_precondition(format!(
             "AWS could not create EBS volume {}{}; {left}",
