@@ -27,6 +27,7 @@ mod parameters;
 mod permissions;
 mod record;
 mod relocate;
+mod room;
 mod settings;
 mod snapshots;
 mod wait;

@@ -168,6 +168,28 @@ async fn names_of_devices_that_aws_refuses_are_avoided_and_told_when_none_is_lef
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_a_free_device_name_is_told() {
+    let mut large = config(std::path::Path::new("/nonexistent"));
+    (large.disks, large.instances[0].max_volumes) = (None, Some(500));
+    let lab =
+        Lab { sim: Simulator::start(large).await.unwrap(), dir: tempfile::tempdir().unwrap() };
+    let driver = lab.on_with(HERE, &[("maxVolumes", "500"), ("statusTimeout", "6")]);
+    let last = create(&driver, "pg").await;
+    let console = lab.console();
+    let two = |first: char| ('a'..='z').map(move |second| format!("/dev/xvd{first}{second}"));
+    let names = ['a', 'b', 'c', 'd'].into_iter().flat_map(two);
+    let names = names.chain(('f'..='p').map(|letter| format!("/dev/sd{letter}")));
+    for name in names {
+        let id = lab.foreign(None, 1).await;
+        console.attach_volume(id.as_str(), HERE, &name).await.unwrap();
+    }
+    let before = lab.count("AttachVolume");
+    let full = attach(&driver, &last.id, HERE).await;
+    refused(full, Kind::ResourceExhausted, "no name for another disk left");
+    assert_eq!(lab.count("AttachVolume"), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_attaches_or_detaches_by_hand_is_seen() {
     let lab = Lab::without_disks().await;
     let (driver, console) = (lab.fast(HERE), lab.console());

@@ -63,9 +63,9 @@ async fn a_silent_holder_loses_its_volume_and_hears_of_it_when_it_is_back() {
     let lost = holder.renew().await;
     assert_eq!(lost.id, holder.volume.id);
     // Told once: the agent has stopped its writes.
-    assert_eq!(holder.driver.renew(&[holder.volume.id.clone()]).await.unwrap(), []);
+    assert_eq!(holder.driver.renew(std::slice::from_ref(&holder.volume.id)).await.unwrap(), []);
     assert_eq!(
-        taker.renew(&[holder.volume.id.clone()]).await.unwrap(),
+        taker.renew(std::slice::from_ref(&holder.volume.id)).await.unwrap(),
         [],
         "the new holder has it"
     );
@@ -89,7 +89,7 @@ async fn a_holder_that_is_cut_off_knows_that_it_has_lost_before_anybody_can_have
         assert_eq!(lab.holders(&holder.volume.id), [HERE]);
         lab.sim.heal(THERE);
         // It has been told; that it is really gone changes nothing.
-        assert_eq!(holder.driver.renew(&[holder.volume.id.clone()]).await.unwrap(), []);
+        assert_eq!(holder.driver.renew(std::slice::from_ref(&holder.volume.id)).await.unwrap(), []);
     }
 }
 
@@ -111,7 +111,7 @@ async fn an_agent_that_starts_anew_keeps_the_claims_of_the_one_before() {
     let holder = Holder::new(&lab).await;
     let before = lab.volume(&holder.volume.id).tags["mobula:lease"].clone();
     let again = lab.on_with(THERE, &LEASE);
-    assert_eq!(again.renew(&[holder.volume.id.clone()]).await.unwrap(), []);
+    assert_eq!(again.renew(std::slice::from_ref(&holder.volume.id)).await.unwrap(), []);
     assert_ne!(lab.volume(&holder.volume.id).tags["mobula:lease"], before, "renewed at once");
 }
 

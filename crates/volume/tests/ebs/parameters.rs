@@ -3,13 +3,15 @@
 use crate::lab::{HERE, Lab, act, open, refused, request};
 use error::Kind;
 
+type Options<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_request_is_told_without_a_call() {
     let lab = Lab::without_disks().await;
     let driver = lab.fast(HERE);
     let long = "x".repeat(7000);
     let many = format!("a={}", "x".repeat(300));
-    let wrong: [(&[(&str, &str)], Kind, &str); 15] = [
+    let wrong: [(Options<'_>, Kind, &str); 15] = [
         (&[("volumeType", "io2"), ("size", "8GiB")], Kind::InvalidArgument, "needs iops"),
         (&[("volumeType", "st1")], Kind::OutOfRange, "125 to"),
         (&[("volumeType", "gp2"), ("iops", "100")], Kind::InvalidArgument, "gp3"),
@@ -36,7 +38,7 @@ async fn what_is_wrong_with_a_request_is_told_without_a_call() {
 async fn what_is_wrong_with_an_action_is_told_without_a_call() {
     let lab = Lab::without_disks().await;
     let driver = lab.fast(HERE);
-    let wrong: [(&str, &str, &[(&str, &str)], Kind, &str); 8] = [
+    let wrong: [(&str, &str, Options<'_>, Kind, &str); 8] = [
         ("modify", "pg", &[], Kind::InvalidArgument, "say what"),
         ("modify", "pg", &[("volumeType", "gp9")], Kind::InvalidArgument, "gp3"),
         ("modify", "pg", &[("volumeType", "st1"), ("size", "1GiB")], Kind::OutOfRange, "125"),

@@ -1,13 +1,12 @@
 //! Snapshots, copies of volumes, and volumes that several machines have.
 
+use crate::devices::Machine;
 use crate::lab::{
-    FAR, HERE, Lab, THERE, act, attach, create, detach, named, refused, request, snapshot_named,
+    FAR, HERE, Lab, THERE, act, attach, create, detach, refused, request, snapshot_named,
 };
 use ebs_sim::{Effect, Fault};
 use error::Kind;
-use std::sync::Arc;
 use testkit::root::is_root;
-use testkit::service::{Service, standing};
 use volume::driver::Page;
 use volume::{Size, Source};
 
@@ -147,9 +146,8 @@ async fn a_volume_of_several_machines_is_a_bare_device_and_not_mounted() {
     assert_eq!(lab.holders(&volume.id).len(), 2);
     detach(&there, &volume.id, THERE).await.unwrap();
     assert_eq!(lab.holders(&volume.id), [HERE]);
-    let host = Arc::new(host::linux::Linux::default());
-    let service = Service::new(&lab.dir.path().join("service"), here, host).open();
-    let mounted = service.mount(&named("shared"), standing("1")).await;
+    let machine = Machine::new(&lab, HERE);
+    let mounted = machine.mount("shared").await;
     refused(
         mounted,
         Kind::FailedPrecondition,

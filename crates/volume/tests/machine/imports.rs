@@ -159,5 +159,7 @@ async fn an_import_contradicts_neither_what_is_there_nor_what_is_asked() {
     );
     let error = local.import(request("b"), &image).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unimplemented, "{error}");
+    // Its directory is locked as long as it is open.
+    drop(local);
     machine.assert_nothing_left();
 }

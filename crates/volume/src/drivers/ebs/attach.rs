@@ -1,11 +1,12 @@
 //! Attach and detach: AWS is asked, watched, and believed only when the volume is where it should be
 //! and nowhere else. The device itself is verified by its serial on the machine of the mount.
 
+use super::Ebs;
 use super::lease::LEASE;
 use super::names::KEPT;
 use super::orphans::USED;
+use super::room::full;
 use super::wait::VISIBLE;
-use super::{Ebs, locked};
 use crate::cloud::aws::{self, Attachment, BlockDevice, Instance};
 use crate::driver::{Attach, Source, blocking};
 use crate::name::VolumeId;
@@ -26,10 +27,6 @@ const NAMES: usize = 3;
 const TAKEN: usize = 3;
 /// How long an instance may take to let go of a volume.
 const DETACHED: Duration = Duration::from_secs(120);
-/// How many volumes every instance can have: fewer are not counted.
-const FEW: usize = 8;
-/// How many an instance can have when AWS does not say: Nitro's shared limit, with its root.
-const USUAL: usize = 27;
 
 impl Ebs {
     /// Makes the volume reachable from `attach.node`.
@@ -257,37 +254,6 @@ impl Ebs {
         self.wait_detached(id, node, DETACHED).await
     }
 
-    /// An error when the instance has as many disks as it can have.
-    async fn ensure_room(&self, here: &Instance, id: &VolumeId) -> Result<()> {
-        // Its own place may be taken already, by a call of which the answer was lost.
-        let is_other = |device: &&BlockDevice| device.ebs.volume != id.as_str();
-        let count = here.devices().iter().filter(is_other).count();
-        if let Some(most) = self.settings.most {
-            return if count + self.settings.reserved < most {
-                Ok(())
-            } else {
-                Err(full(here, most))
-            };
-        }
-        if count + self.settings.reserved < FEW {
-            return Ok(());
-        }
-        let kind = self.instance_type(&here.kind).await?;
-        let most = kind.as_ref().and_then(aws::InstanceType::most_volumes).unwrap_or(USUAL);
-        let shares = kind.as_ref().is_some_and(aws::InstanceType::shares_with_interfaces);
-        let others = if shares { here.interfaces() } else { 0 } + self.settings.reserved;
-        if count + others < most { Ok(()) } else { Err(full(here, most.saturating_sub(others))) }
-    }
-
-    async fn instance_type(&self, name: &str) -> Result<Option<aws::InstanceType>> {
-        if let Some(known) = locked(&self.limits).get(name) {
-            return Ok(known.clone());
-        }
-        let found = self.ec2.find_instance_type(name).await?;
-        locked(&self.limits).insert(name.to_owned(), found.clone());
-        Ok(found)
-    }
-
     /// Detaches the volume from `node`, and waits until it is.
     pub(super) async fn detach_volume(&self, id: &str, node: &str) -> Result<Outcome> {
         if !id.starts_with("vol-") || self.is_gone(id) {
@@ -409,14 +375,4 @@ fn place_of<'a>(instance: &'a Instance, id: &str) -> Option<&'a BlockDevice> {
 /// Whether AWS says that there is nothing to detach.
 pub(super) fn is_detached(error: &Error) -> bool {
     error.kind() == Kind::NotFound || aws::code(error) == Some("IncorrectState")
-}
-
-fn full(here: &Instance, most: usize) -> Error {
-    Error::resource_exhausted(format!(
-        "instance {} ({}) can have {most} disks and has {}; detach some, run the container elsewhere, \
-         or take a larger instance",
-        here.id,
-        here.kind,
-        here.devices().len()
-    ))
 }
