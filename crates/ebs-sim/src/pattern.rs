@@ -3,6 +3,9 @@
 
 /// Whether all of `text` is as `pattern` says. Case matters.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    if !pattern.contains(['*', '?', '\\']) {
+        return pattern == text;
+    }
     let pattern = parts(pattern);
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut read) = (0, 0);

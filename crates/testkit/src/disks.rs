@@ -226,7 +226,7 @@ impl Driver for Disks {
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
         let all: Vec<_> = self.state().disks.values().map(|disk| disk.volume.clone()).collect();
-        paginate(&all, page, |volume| volume.name.as_str())
+        paginate(all, page, |volume| volume.name.as_str())
     }
 
     async fn attach(&self, id: &VolumeId, attach: &Attach) -> Result<Outcome<Source>> {
@@ -319,7 +319,7 @@ impl Driver for Disks {
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
         let all: Vec<_> =
             self.state().snapshots.values().map(|kept| kept.snapshot.clone()).collect();
-        paginate(&all, page, |snapshot| snapshot.name.as_str())
+        paginate(all, page, |snapshot| snapshot.name.as_str())
     }
 
     async fn attached(&self) -> Result<Vec<Volume>> {

@@ -385,7 +385,7 @@ pub trait Driver: Send + Sync {
 
 /// Cuts the part that `page` asks for out of `all`, which is sorted by `key`. The token is the key
 /// of the last entry given, marked so that a foreign one is recognised.
-pub fn paginate<T: Clone>(all: &[T], page: &Page, key: impl Fn(&T) -> &str) -> Result<Listed<T>> {
+pub fn paginate<T>(all: Vec<T>, page: &Page, key: impl Fn(&T) -> &str) -> Result<Listed<T>> {
     let start = match &page.token {
         None => 0,
         Some(token) => {
@@ -397,9 +397,11 @@ pub fn paginate<T: Clone>(all: &[T], page: &Page, key: impl Fn(&T) -> &str) -> R
     };
     let count = if page.limit == 0 { usize::MAX } else { page.limit };
     let end = start.saturating_add(count).min(all.len());
-    let entries = all[start..end].to_vec();
-    let next = (end < all.len()).then(|| entries.last().map(|last| format!("after:{}", key(last))));
-    Ok(Listed { entries, next: next.flatten() })
+    let (is_last, mut entries) = (end == all.len(), all);
+    entries.truncate(end);
+    entries.drain(..start);
+    let next = entries.last().filter(|_| !is_last).map(|last| format!("after:{}", key(last)));
+    Ok(Listed { entries, next })
 }
 
 /// Runs work that waits for a disk or a program where it does not hold up anybody else.

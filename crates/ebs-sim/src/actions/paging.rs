@@ -35,14 +35,18 @@ impl Page {
         Ok(Self { size: size.unwrap_or(usize::MAX), after })
     }
 
+    /// Whether a thing with this key comes after those of the page before.
+    pub(super) fn is_ahead(&self, key: &str) -> bool {
+        self.after.as_ref().is_none_or(|after| key > after.as_str())
+    }
+
     /// The things of this page, of all that are sorted by `key`; and the next token.
     pub(super) fn cut<T>(
         &self,
         all: impl Iterator<Item = T>,
         key: impl Fn(&T) -> String,
     ) -> (Vec<T>, Option<String>) {
-        let is_later = |item: &T| self.after.as_ref().is_none_or(|after| key(item) > *after);
-        let mut left = all.filter(is_later);
+        let mut left = all.filter(|item| self.is_ahead(&key(item)));
         let page: Vec<T> = left.by_ref().take(self.size).collect();
         let more = left.next().is_some();
         let next = page.last().filter(|_| more).map(|last| write(&key(last)));

@@ -254,6 +254,7 @@ pub(super) fn describe(call: &mut Call<'_>, xml: &mut Xml) -> Answered<()> {
     let wanted = world
         .volumes
         .values()
+        .filter(|volume| page.is_ahead(&volume.id))
         .filter(|volume| volume.is_there(&region))
         .filter(|volume| ids.is_empty() || ids.contains(&volume.id))
         .filter(|volume| filters.pass(&volume.tags, |name| values(volume, name)));

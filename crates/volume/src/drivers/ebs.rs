@@ -186,7 +186,7 @@ impl Driver for Ebs {
     }
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
-        paginate(&self.list_all().await?, page, |volume| volume.name.as_str())
+        paginate(self.list_all().await?, page, |volume| volume.name.as_str())
     }
 
     async fn attach(&self, id: &VolumeId, attach: &Attach) -> Result<Outcome<Source>> {
@@ -218,7 +218,7 @@ impl Driver for Ebs {
     }
 
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
-        paginate(&self.all_snapshots().await?, page, |snapshot| snapshot.name.as_str())
+        paginate(self.all_snapshots().await?, page, |snapshot| snapshot.name.as_str())
     }
 
     async fn relocate(&self, volume: &Volume) -> Result<Option<Volume>> {

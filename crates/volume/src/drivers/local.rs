@@ -196,7 +196,7 @@ impl Driver for Local {
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
         let shelf = self.shelf.get()?;
         let all = blocking(move || shelf.list()).await?;
-        let listed = paginate(&all, page, |stored| stored.name())?;
+        let listed = paginate(all, page, |stored| stored.name())?;
         let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
         Ok(Listed { entries, next: listed.next })
     }

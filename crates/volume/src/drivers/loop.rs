@@ -506,7 +506,7 @@ impl Driver for Loop {
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
         let inner = self.0.get()?;
         let all = blocking(move || inner.volumes.list()).await?;
-        let listed = paginate(&all, page, |stored| stored.name())?;
+        let listed = paginate(all, page, |stored| stored.name())?;
         let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
         Ok(Listed { entries, next: listed.next })
     }
@@ -554,7 +554,7 @@ impl Driver for Loop {
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
         let inner = self.0.get()?;
         let all = blocking(move || inner.snapshots.list()).await?;
-        let listed = paginate(&all, page, |stored| stored.name())?;
+        let listed = paginate(all, page, |stored| stored.name())?;
         let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
         Ok(Listed { entries, next: listed.next })
     }

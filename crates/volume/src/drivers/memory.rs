@@ -96,7 +96,7 @@ impl Driver for Memory {
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
         let all: Vec<_> = self.volumes().values().cloned().collect();
-        paginate(&all, page, |volume| volume.name.as_str())
+        paginate(all, page, |volume| volume.name.as_str())
     }
 
     async fn attach(&self, id: &VolumeId, _attach: &Attach) -> Result<Outcome<Source>> {

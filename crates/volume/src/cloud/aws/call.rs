@@ -311,7 +311,8 @@ async fn read(mut response: reqwest::Response) -> Result<String, Failure> {
             Err(failure) => return Err(Failure::Lost(reason(&failure))),
         }
     }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|broken| String::from_utf8_lossy(broken.as_bytes()).into_owned());
     if status.is_success() {
         return Ok(text);
     }

@@ -151,6 +151,15 @@ impl Ec2 {
         volumes(&self.client, query).await
     }
 
+    /// Hands over each volume that `query` admits: there may be too many to keep all that AWS says.
+    pub async fn each_volume(
+        &self,
+        query: &VolumeQuery,
+        take: impl FnMut(Volume) + Send,
+    ) -> Result<()> {
+        each_volume(&self.client, query, take).await
+    }
+
     /// Creates a volume, or finds the one that was created with its token.
     pub async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         if let Some(source) = &new.source {
@@ -367,17 +376,27 @@ impl Ec2 {
 }
 
 async fn volumes(client: &Client, query: &VolumeQuery) -> Result<Vec<Volume>> {
-    let (mut all, mut token) = (Vec::new(), None::<String>);
+    let mut all = Vec::new();
+    each_volume(client, query, |volume| all.push(volume)).await?;
+    Ok(all)
+}
+
+async fn each_volume(
+    client: &Client,
+    query: &VolumeQuery,
+    mut take: impl FnMut(Volume) + Send,
+) -> Result<()> {
+    let mut token = None::<String>;
     for _ in 0..PAGES {
         let form = Form::default()
             .filters(query)
             .set("MaxResults", PAGE)
             .maybe("NextToken", token.as_ref());
         let page: Volumes = client.call("DescribeVolumes", &form, Repeat::Look).await?;
-        all.extend(page.volume_set.items);
+        page.volume_set.items.into_iter().for_each(&mut take);
         token = page.next_token.filter(|token| !token.is_empty());
         if token.is_none() {
-            return Ok(all);
+            return Ok(());
         }
     }
     Err(endless("DescribeVolumes"))

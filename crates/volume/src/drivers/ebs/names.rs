@@ -14,6 +14,12 @@ pub(super) const MOVED_FROM: &str = "mobula:moved-from";
 /// The tag of a volume that stays attached where it is, used or not: the instance.
 pub(super) const KEPT: &str = "mobula:kept";
 
+/// A volume of a list, and which one it was moved from.
+struct Shown {
+    volume: Volume,
+    moved_from: Option<String>,
+}
+
 impl Ebs {
     /// The value of the Name tag of this volume.
     pub(super) fn tag_of(&self, name: &VolumeName) -> String {
@@ -36,25 +42,36 @@ impl Ebs {
         if !self.settings.prefix.is_empty() {
             query.push(("tag:Name".to_owned(), vec![format!("{}*", self.settings.prefix)]));
         }
-        let mut by_name: BTreeMap<VolumeName, aws::Volume> = BTreeMap::new();
-        for raw in self.ec2.list_volumes(&query).await? {
-            let Some(name) = record::name(&self.settings, &raw) else { continue };
-            if raw.exists() && !self.is_gone(&raw.id) {
-                match by_name.remove(&name) {
-                    // Which of two is meant is told when it is asked for by name.
-                    Some(other) => by_name.insert(name, newer(other, raw)),
-                    None => by_name.insert(name, raw),
-                };
-            }
+        let mut by_name: BTreeMap<VolumeName, Shown> = BTreeMap::new();
+        let take = |raw: aws::Volume| {
+            let Some(shown) = self.shown(&raw) else { return };
+            let name = shown.volume.name.clone();
+            // Which of two is meant is told when it is asked for by name.
+            let shown = match by_name.remove(&name) {
+                Some(other) => newer(other, shown),
+                None => shown,
+            };
+            by_name.insert(name, shown);
+        };
+        self.ec2.each_volume(&query, take).await?;
+        Ok(by_name.into_values().map(|shown| shown.volume).collect())
+    }
+
+    /// A volume as it is listed, if it is.
+    fn shown(&self, raw: &aws::Volume) -> Option<Shown> {
+        record::name(&self.settings, raw)?;
+        if !raw.exists() || self.is_gone(&raw.id) {
+            return None;
         }
-        let volumes = by_name.into_values().filter_map(|raw| match self.volume(&raw) {
-            Ok(volume) => Some(volume),
+        match self.volume(raw) {
+            Ok(volume) => {
+                Some(Shown { volume, moved_from: raw.tag(MOVED_FROM).map(str::to_owned) })
+            }
             Err(error) => {
                 tracing::warn!(volume = raw.id, %error, "not listed");
                 None
             }
-        });
-        Ok(volumes.collect())
+        }
     }
 
     /// The volumes that are attached to this machine and need not stay so.
@@ -141,7 +158,7 @@ fn one(name: &VolumeName, mut found: Vec<aws::Volume>) -> Result<Option<aws::Vol
 }
 
 /// Of two volumes of one name, the one to list.
-fn newer(one: aws::Volume, other: aws::Volume) -> aws::Volume {
-    let original = one.tag(MOVED_FROM) == Some(&other.id);
-    if original || one.created < other.created { one } else { other }
+fn newer(one: Shown, other: Shown) -> Shown {
+    let original = one.moved_from.as_deref() == Some(other.volume.id.as_str());
+    if original || one.volume.created < other.volume.created { one } else { other }
 }
