@@ -1,7 +1,7 @@
 //! Attachments that do not go as they should: stuck, busy, failed, full, and by somebody else.
 
-use crate::lab::{HERE, Lab, THERE, attach, config, create, detach, named, refused, request};
-use ebs_sim::{Delays, Effect, Fault, Simulator};
+use crate::lab::{HERE, Lab, THERE, attach, create, detach, named, refused, request};
+use ebs_sim::{Delays, Effect, Fault};
 use error::Kind;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,10 +82,10 @@ async fn a_volume_in_error_is_not_attached() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_instance_is_told_with_the_way_out() {
-    let mut small = config(std::path::Path::new("/nonexistent"));
-    (small.disks, small.instances[0].max_volumes) = (None, Some(3));
-    let lab =
-        Lab { sim: Simulator::start(small).await.unwrap(), dir: tempfile::tempdir().unwrap() };
+    let lab = Lab::with(|config| {
+        (config.disks, config.instances[0].max_volumes) = (None, Some(3));
+    })
+    .await;
     let driver = lab.fast(HERE);
     for name in ["a", "b"] {
         let volume = create(&driver, name).await;
@@ -169,10 +169,10 @@ async fn names_of_devices_that_aws_refuses_are_avoided_and_told_when_none_is_lef
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_without_a_free_device_name_is_told() {
-    let mut large = config(std::path::Path::new("/nonexistent"));
-    (large.disks, large.instances[0].max_volumes) = (None, Some(500));
-    let lab =
-        Lab { sim: Simulator::start(large).await.unwrap(), dir: tempfile::tempdir().unwrap() };
+    let lab = Lab::with(|config| {
+        (config.disks, config.instances[0].max_volumes) = (None, Some(500));
+    })
+    .await;
     let driver = lab.on_with(HERE, &[("maxVolumes", "500"), ("statusTimeout", "6")]);
     let last = create(&driver, "pg").await;
     let console = lab.console();

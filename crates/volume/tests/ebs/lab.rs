@@ -6,8 +6,9 @@ use host::Host;
 use host::linux::Linux;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use volume::cloud::aws;
 use volume::driver::{ActionRequest, Attach, Opening, Report};
 use volume::drivers::ebs;
@@ -26,6 +27,7 @@ pub(crate) const FAR: &str = "i-far";
 pub(crate) struct Lab {
     pub(crate) sim: Simulator,
     pub(crate) dir: tempfile::TempDir,
+    opened: AtomicUsize,
 }
 
 /// The account's configuration, with its disks below `dir`.
@@ -41,8 +43,9 @@ pub(crate) fn config(dir: &Path) -> Config {
     Config { instances, disks, ..Config::default() }
 }
 
-/// The driver on `instance` of a simulator.
+/// The driver on `instance` of a simulator, with what it remembers in `volumes`.
 pub(crate) fn open(
+    volumes: &Path,
     sim: &Simulator,
     instance: &str,
     options: &[(&str, &str)],
@@ -50,7 +53,7 @@ pub(crate) fn open(
     let mut all = BTreeMap::from([("simulator".to_owned(), sim.endpoint(instance))]);
     all.extend(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let host: Arc<dyn Host> = Arc::new(Linux::default());
-    (ebs::SPEC.open)(&Opening { volumes: PathBuf::from("/nonexistent"), options: all, host })
+    (ebs::SPEC.open)(&Opening { volumes: volumes.to_owned(), options: all, host })
 }
 
 impl Lab {
@@ -64,7 +67,8 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path());
         change(&mut config);
-        Self { sim: Simulator::start(config).await.unwrap(), dir }
+        let sim = Simulator::start(config).await.unwrap();
+        Self { sim, dir, opened: AtomicUsize::new(0) }
     }
 
     /// An account without disks, for everybody.
@@ -72,9 +76,15 @@ impl Lab {
         Self::with(|config| config.disks = None).await
     }
 
-    /// The driver on the machine `instance`, with these options.
+    /// The driver on the machine `instance`, with these options; it knows nothing of those before.
     pub(crate) fn on_with(&self, instance: &str, options: &[(&str, &str)]) -> Arc<dyn Driver> {
-        open(&self.sim, instance, options).unwrap()
+        self.open(instance, options).unwrap()
+    }
+
+    pub(crate) fn open(&self, instance: &str, options: &[(&str, &str)]) -> Result<Arc<dyn Driver>> {
+        let count = self.opened.fetch_add(1, Ordering::Relaxed);
+        let volumes = self.dir.path().join(format!("volumes-{count}"));
+        open(&volumes, &self.sim, instance, options)
     }
 
     /// The driver on a machine where a twentieth of the usual time is all that AWS gets.

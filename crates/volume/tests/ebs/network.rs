@@ -1,6 +1,6 @@
 //! Networks that do not refuse but do not answer either: every call comes to an end.
 
-use crate::lab::{FAST, HERE, Lab, create, named, open, refused, request};
+use crate::lab::{FAST, HERE, Lab, create, named, refused, request};
 use ebs_sim::{Effect, Fault};
 use error::Kind;
 use tokio::net::TcpListener;
@@ -21,12 +21,12 @@ async fn an_endpoint_that_accepts_and_never_answers_is_given_up() {
     });
     // Without and with TLS, whose handshake is never answered.
     let hurried = ("statusTimeout", "3");
-    for (scheme, words) in [("http", "it may have been done"), ("https", "check the network")] {
+    for scheme in ["http", "https"] {
         let endpoint = format!("{scheme}://{address}");
         let options = [("endpoint", endpoint.as_str()), KEYS[0], KEYS[1], hurried];
-        let driver = open(&lab.sim, HERE, &options).unwrap();
-        refused(driver.find(&named("pg")).await, Kind::Unavailable, words);
-        refused(driver.create(&request("pg", &[])).await, Kind::Unavailable, words);
+        let driver = lab.open(HERE, &options).unwrap();
+        refused(driver.find(&named("pg")).await, Kind::Unavailable, "AWS");
+        refused(driver.create(&request("pg", &[])).await, Kind::Unavailable, "AWS");
     }
     holding.abort();
 }
@@ -35,8 +35,7 @@ async fn an_endpoint_that_accepts_and_never_answers_is_given_up() {
 async fn a_name_that_does_not_resolve_and_a_port_that_nobody_has_say_what_to_check() {
     let lab = Lab::without_disks().await;
     for endpoint in ["http://no-such-host.invalid", "http://127.0.0.1:1"] {
-        let driver =
-            open(&lab.sim, HERE, &[("endpoint", endpoint), KEYS[0], KEYS[1], KEYS[2]]).unwrap();
+        let driver = lab.open(HERE, &[("endpoint", endpoint), KEYS[0], KEYS[1], KEYS[2]]).unwrap();
         let error = refused(driver.find(&named("pg")).await, Kind::Unavailable, "endpoint");
         assert!(error.chain().contains("check the network"), "{error}");
     }
@@ -77,8 +76,7 @@ async fn an_answer_that_is_no_xml_is_no_success() {
             let _ = stream.write_all(page.as_bytes()).await;
         }
     });
-    let driver =
-        open(&lab.sim, HERE, &[("endpoint", &endpoint), KEYS[0], KEYS[1], KEYS[2]]).unwrap();
+    let driver = lab.open(HERE, &[("endpoint", &endpoint), KEYS[0], KEYS[1], KEYS[2]]).unwrap();
     refused(driver.find(&named("pg")).await, Kind::Unavailable, "proxy");
     answering.abort();
 }

@@ -1,6 +1,6 @@
 //! What cannot be is refused before AWS is asked for anything.
 
-use crate::lab::{HERE, Lab, act, open, refused, request};
+use crate::lab::{HERE, Lab, act, refused, request};
 use error::Kind;
 
 type Options<'a> = &'a [(&'a str, &'a str)];
@@ -75,6 +75,6 @@ async fn a_service_with_wrong_options_does_not_open() {
         ([("tags", "x")], "key=value"),
         ([("statusTimeout", "9999")], "give 1 to 3600"),
     ] {
-        refused(open(&lab.sim, HERE, &options).map(drop), Kind::InvalidArgument, words);
+        refused(lab.open(HERE, &options).map(drop), Kind::InvalidArgument, words);
     }
 }
