@@ -7,7 +7,7 @@ use error::Kind;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attachment_that_is_stuck_is_begun_anew() {
     let lab = Lab::without_disks().await;
-    let driver = lab.on_with(HERE, &[("statusTimeout", "2")]);
+    let driver = lab.on_with(HERE, &[("waitTimeout", "2")]);
     let volume = create(&driver, "pg").await;
     lab.sim.inject(Fault::new(Effect::Stick).on("AttachVolume").times(1));
     attach(&driver, &volume.id, HERE).await.unwrap();
@@ -18,7 +18,7 @@ async fn an_attachment_that_is_stuck_is_begun_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attachment_that_stays_stuck_is_given_up_and_leaves_nothing() {
     let lab = Lab::without_disks().await;
-    let driver = lab.on_with(HERE, &[("statusTimeout", "1")]);
+    let driver = lab.on_with(HERE, &[("waitTimeout", "1")]);
     let volume = create(&driver, "pg").await;
     lab.sim.inject(Fault::new(Effect::Stick).on("AttachVolume"));
     refused(attach(&driver, &volume.id, HERE).await, Kind::DeadlineExceeded, "console");
@@ -31,7 +31,7 @@ async fn an_attachment_that_stays_stuck_is_given_up_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_stays_busy_is_never_told_to_be_detached() {
     let lab = Lab::without_disks().await;
-    let driver = lab.on_with(HERE, &[("statusTimeout", "1")]);
+    let driver = lab.on_with(HERE, &[("waitTimeout", "1")]);
     let volume = create(&driver, "pg").await;
     attach(&driver, &volume.id, HERE).await.unwrap();
     lab.sim.inject(Fault::new(Effect::Stick).on("DetachVolume"));
@@ -122,7 +122,7 @@ async fn limits_are_kept_before_anything_is_attached() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_of_the_instance_type_is_kept_before_anything_is_attached() {
     let lab = Lab::without_disks().await;
-    let driver = lab.on_with(HERE, &[("reservedVolumes", "17"), ("statusTimeout", "6")]);
+    let driver = lab.on_with(HERE, &[("reservedVolumes", "17"), ("waitTimeout", "6")]);
     let mut attached = 0;
     loop {
         let volume = create(&driver, &format!("v{attached}")).await;
@@ -173,7 +173,7 @@ async fn an_instance_without_a_free_device_name_is_told() {
         (config.disks, config.instances[0].max_volumes) = (None, Some(500));
     })
     .await;
-    let driver = lab.on_with(HERE, &[("maxVolumes", "500"), ("statusTimeout", "6")]);
+    let driver = lab.on_with(HERE, &[("maxVolumes", "500"), ("waitTimeout", "6")]);
     let last = create(&driver, "pg").await;
     let console = lab.console();
     let two = |first: char| ('a'..='z').map(move |second| format!("/dev/xvd{first}{second}"));

@@ -149,7 +149,7 @@ async fn trouble_that_does_not_end_is_told_after_a_bounded_number_of_calls() {
     let cases = cases.map(|((work, action), effect)| {
         async move {
             let lab = Lab::without_disks().await;
-            let driver = lab.on_with(HERE, &[("statusTimeout", "3")]);
+            let driver = lab.on_with(HERE, &[("waitTimeout", "3")]);
             let volume = prepare(&driver, work).await;
             lab.sim.reset_calls();
             let why = format!("{effect:?} without end");
@@ -173,7 +173,7 @@ async fn trouble_that_does_not_end_is_told_after_a_bounded_number_of_calls() {
 async fn a_while_of_throttling_and_failures_delays_volumes_and_loses_none() {
     let seed = seed();
     let lab = Lab::with(|config| (config.disks, config.seed) = (None, seed)).await;
-    let driver = lab.on_with(HERE, &[("statusTimeout", "30")]);
+    let driver = lab.on_with(HERE, &[("waitTimeout", "30")]);
     lab.sim.inject(Fault::new(Effect::Throttle).probability(0.9).times(15));
     lab.sim.inject(Fault::new(error("InternalError", 500)).probability(0.2).times(5));
     lab.sim.inject(Fault::new(Effect::DropAnswer).probability(0.2).times(3));

@@ -145,7 +145,7 @@ impl Lab {
 }
 
 /// Options of a service that is in a hurry.
-pub(crate) const FAST: [(&str, &str); 1] = [("statusTimeout", "6")];
+pub(crate) const FAST: [(&str, &str); 1] = [("waitTimeout", "6")];
 
 pub(crate) fn uuid() -> String {
     format!("{:032x}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos())

@@ -20,7 +20,7 @@ async fn an_endpoint_that_accepts_and_never_answers_is_given_up() {
         }
     });
     // Without and with TLS, whose handshake is never answered.
-    let hurried = ("statusTimeout", "3");
+    let hurried = ("waitTimeout", "3");
     for scheme in ["http", "https"] {
         let endpoint = format!("{scheme}://{address}");
         let options = [("endpoint", endpoint.as_str()), KEYS[0], KEYS[1], hurried];

@@ -73,7 +73,7 @@ async fn a_service_with_wrong_options_does_not_open() {
         ([("endpoint", "localhost")], "URL"),
         ([("accessKey", "a")], "belong together"),
         ([("tags", "x")], "key=value"),
-        ([("statusTimeout", "9999")], "give 1 to 3600"),
+        ([("waitTimeout", "9999")], "give 1 to 3600"),
     ] {
         refused(lab.open(HERE, &options).map(drop), Kind::InvalidArgument, words);
     }

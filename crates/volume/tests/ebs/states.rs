@@ -26,7 +26,7 @@ async fn a_snapshot_that_failed_is_no_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_stays_pending_is_waited_for_and_then_told() {
     let lab = Lab::without_disks().await;
-    let driver = lab.on_with(HERE, &[("statusTimeout", "1")]);
+    let driver = lab.on_with(HERE, &[("waitTimeout", "1")]);
     let volume = create(&driver, "pg").await;
     lab.sim.inject(Fault::new(Effect::Stick).on("CreateSnapshot").times(1));
     driver.snapshot(&volume.id, &snapshot_named("s")).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_change_that_is_optimized_for_hours_is_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_takes_too_long_is_told_and_completed_by_the_repeat() {
     let lab = Lab::without_disks().await;
-    let driver = lab.on_with(HERE, &[("statusTimeout", "1")]);
+    let driver = lab.on_with(HERE, &[("waitTimeout", "1")]);
     let volume = create(&driver, "pg").await;
     lab.sim.set_delays(Delays { modify: 3_600_000, ..Delays::default() });
     let waited = driver.expand(&volume.id, Size::gib(2)).await;

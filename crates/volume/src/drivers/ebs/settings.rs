@@ -70,7 +70,7 @@ pub(super) const OPTIONS: [OptionSpec; 21] = [
     )
     .default("0"),
     OptionSpec::new(
-        "statusTimeout",
+        "waitTimeout",
         Unit::Number,
         "Seconds that AWS may take to create, attach or detach a volume; other waits go with it.",
     )
@@ -148,7 +148,7 @@ impl Settings {
             secret_key: text("secretKey"),
             session_token: text("sessionToken"),
             fips: text("fips").and_then(|value| parse_bool(&value)).unwrap_or(false),
-            patience: patience(number("statusTimeout"), is_simulated)?,
+            patience: patience(number("waitTimeout"), is_simulated)?,
         };
         if account.access_key.is_some() != account.secret_key.is_some() {
             return Err(Error::invalid_argument(
@@ -193,7 +193,7 @@ fn patience(seconds: Option<u64>, is_simulated: bool) -> Result<Patience> {
         return Ok(Patience::new(Duration::from_secs(seconds)));
     }
     Err(Error::invalid_argument(format!(
-        "option statusTimeout: {seconds} s cannot be waited for; give {least} to {most}"
+        "option waitTimeout: {seconds} s cannot be waited for; give {least} to {most}"
     )))
 }
 
@@ -252,8 +252,8 @@ mod tests {
             (vec![("endpoint", "localhost:1")], "no URL"),
             (vec![("accessKey", "a")], "belong together"),
             (vec![("lease", "5")], "too short"),
-            (vec![("statusTimeout", "5")], "30 to 3600"),
-            (vec![("statusTimeout", "4000")], "30 to 3600"),
+            (vec![("waitTimeout", "5")], "30 to 3600"),
+            (vec![("waitTimeout", "4000")], "30 to 3600"),
             (vec![("tags", "x")], "key=value"),
             (vec![("tags", "aws:x=1")], "cannot be set"),
             (vec![("tags", "Name=1")], "cannot be set"),
