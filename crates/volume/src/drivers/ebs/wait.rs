@@ -76,10 +76,9 @@ impl Ebs {
         }
     }
 
-    /// Whether a moment is longer ago than `age`, by AWS's clock. A moment that cannot be read is
-    /// not.
+    /// Whether a moment is as long ago as `age`, by AWS's clock. A moment that cannot be read is not.
     pub(super) fn is_older(&self, moment: &str, age: Duration) -> bool {
-        self.age(moment).is_some_and(|passed| passed.as_secs() > age.as_secs())
+        self.age(moment).is_some_and(|passed| passed >= age)
     }
 
     /// How long ago a moment is, by AWS's clock; `None` for one that cannot be read, or is to come.
