@@ -16,7 +16,7 @@ fn an_action_reports_in_every_format() {
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[0].starts_with("KIND") && lines[1].contains(name), "{table}");
         assert!(lines.contains(&""), "notes stand apart: {table}");
-        assert!(table.contains("1 thing is not in use for 0 days"), "{table}");
+        assert!(table.contains("1 thing was not used for 0 days"), "{table}");
         let args = ["ebs", "orphans", "-s", "here", "--days=0", "--price-per-gib", "0.1", "--json"];
         let report: Value = serde_json::from_str(&account.ok(&args)).unwrap();
         let row = &report["rows"][0];
@@ -38,7 +38,8 @@ fn what_is_asked_wrongly_is_refused_with_the_way_out() {
             (&["ebs", "orphans", "-s", "here", "--days", "many"], 2, "give number"),
             (&["ebs", "orphans", "-s", "here", "--dais", "1"], 2, "--days"),
             (&["ebs", "modify", "-s", "here"], 2, "VOLUME"),
-            (&["ebs", "modify", "pg", "-s", "here"], 3, "there is no volume pg"),
+            (&["ebs", "modify", "pg", "-s", "here"], 2, "say what is to be changed"),
+            (&["ebs", "modify", "pg", "-s", "here", "--iops", "3000"], 3, "there is no volume pg"),
             (&["ebs", "modify", "a/b", "-s", "here", "--iops", "3000"], 2, "a name has"),
         ] {
             let (exit, said) = account.fails(args);
