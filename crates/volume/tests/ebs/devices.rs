@@ -285,10 +285,14 @@ async fn a_lease_that_was_lost_ends_the_writes_of_its_machine() {
     lab.sim.partition(HERE, true);
     let taking = there.mount("pg");
     let fencing = async {
-        while fs::write(target.join("more"), "x").is_ok() {
+        for _ in 0..400 {
+            if fs::write(target.join("more"), "x").is_err() {
+                return;
+            }
             here.service.keep_up().await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        panic!("a machine that has lost its volume goes on writing");
     };
     let (taken, ()) = tokio::join!(taking, fencing);
     assert_eq!(read(&taken.unwrap()), "synced");

@@ -26,13 +26,14 @@ impl Holder {
 
     /// Renews again and again, as the agent does; answers what is lost.
     async fn renew(&self) -> Lost {
-        loop {
+        for _ in 0..400 {
             let held = [self.volume.id.clone()];
             if let Some(lost) = self.driver.renew(&held).await.unwrap().pop() {
                 return lost;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        panic!("it is never told that it has lost its volume");
     }
 }
 
