@@ -94,8 +94,9 @@ const fn secret(name: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { secret: true, ..OptionSpec::new(name, Unit::Text, help) }
 }
 
-/// The shortest lease: it is renewed three times in it, over a network that may hang for a while.
-const SHORTEST_LEASE: u64 = 15;
+/// The shortest lease: the agent looks after claims every 5 s, and must notice in time that one could
+/// not be renewed.
+const SHORTEST_LEASE: u64 = 30;
 
 /// The shortest and the longest that AWS may be given for what takes some seconds usually. With less
 /// than the first, what it is slow to show would be taken for gone.
