@@ -21,6 +21,7 @@ pub mod image;
 pub mod linux;
 pub mod lock;
 pub mod loopdev;
+pub mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod node;

@@ -160,6 +160,16 @@ impl Spec {
             ..*option
         })
     }
+
+    /// The option of this name, in any case, if a volume of this driver can have it; without the
+    /// driver's default for it.
+    #[must_use]
+    pub fn find_volume_option(&self, name: &str) -> Option<OptionSpec> {
+        let is_it = |option: &&OptionSpec| option.name.eq_ignore_ascii_case(name);
+        let common = COMMON.iter().find(is_it);
+        let common = common.filter(|option| self.common_options.contains(&option.name));
+        common.or_else(|| self.own_options.iter().find(is_it)).copied()
+    }
 }
 
 /// What a driver is opened with.

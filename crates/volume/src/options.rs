@@ -126,8 +126,9 @@ pub fn parse_volume_options<'a>(
     spec: &Spec,
     given: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<(Parameters, Option<Origin>)> {
-    let valid: Vec<OptionSpec> = spec.volume_options().collect();
-    let known = normalise(&valid, given)?;
+    // A list of thousands of volumes is read by this: each name is looked up where it is.
+    let valid = || spec.volume_options().collect();
+    let known = gather(|name| spec.find_volume_option(name), valid, given)?;
     let mut parameters = Parameters::default();
     let mut origin = None;
     for (option, value) in known.values() {
@@ -148,13 +149,21 @@ pub fn normalise<'a>(
     valid: &[OptionSpec],
     given: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<BTreeMap<&'static str, (OptionSpec, &'a str)>> {
+    let find =
+        |name: &str| valid.iter().find(|option| option.name.eq_ignore_ascii_case(name)).copied();
+    gather(find, || valid.to_vec(), given)
+}
+
+/// What is given, by the proper names that `find` knows; `valid` are all of them, for the error.
+fn gather<'a>(
+    find: impl Fn(&str) -> Option<OptionSpec>,
+    valid: impl Fn() -> Vec<OptionSpec>,
+    given: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<BTreeMap<&'static str, (OptionSpec, &'a str)>> {
     let mut known = BTreeMap::new();
     for (name, value) in given {
-        let option = valid
-            .iter()
-            .find(|option| option.name.eq_ignore_ascii_case(name))
-            .ok_or_else(|| unknown(name, valid))?;
-        if known.insert(option.name, (*option, value)).is_some() {
+        let option = find(name).ok_or_else(|| unknown(name, &valid()))?;
+        if known.insert(option.name, (option, value)).is_some() {
             return Err(Error::invalid_argument(format!(
                 "option {} is given twice (case does not matter); give it once",
                 option.name

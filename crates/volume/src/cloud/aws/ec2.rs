@@ -386,20 +386,28 @@ async fn each_volume(
     query: &VolumeQuery,
     mut take: impl FnMut(Volume) + Send,
 ) -> Result<()> {
-    let mut token = None::<String>;
+    let mut page = page_of_volumes(client, query, None).await?;
     for _ in 0..PAGES {
-        let form = Form::default()
-            .filters(query)
-            .set("MaxResults", PAGE)
-            .maybe("NextToken", token.as_ref());
-        let page: Volumes = client.call("DescribeVolumes", &form, Repeat::Look).await?;
-        page.volume_set.items.into_iter().for_each(&mut take);
-        token = page.next_token.filter(|token| !token.is_empty());
-        if token.is_none() {
+        let mut take_all = || page.volume_set.items.drain(..).for_each(&mut take);
+        let Some(token) = page.next_token.as_deref().filter(|token| !token.is_empty()) else {
+            take_all();
             return Ok(());
-        }
+        };
+        // AWS reads the next page while this one is worked on.
+        let next = page_of_volumes(client, query, Some(token));
+        let (next, ()) = tokio::join!(next, async { take_all() });
+        page = next?;
     }
     Err(endless("DescribeVolumes"))
+}
+
+async fn page_of_volumes(
+    client: &Client,
+    query: &VolumeQuery,
+    token: Option<&str>,
+) -> Result<Volumes> {
+    let form = Form::default().filters(query).set("MaxResults", PAGE).maybe("NextToken", token);
+    client.call("DescribeVolumes", &form, Repeat::Look).await
 }
 
 async fn find_instances(client: &Client, ids: Vec<String>) -> Result<HashMap<String, Instance>> {

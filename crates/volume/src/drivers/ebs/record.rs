@@ -155,10 +155,11 @@ fn chunks(text: &str) -> Result<Tags> {
     Ok(parts.enumerate().map(|(index, part)| (key(index), text(part))).collect())
 }
 
-fn joined(tags: &Tags) -> Option<String> {
-    let mut text = tags.get(RECORD)?.clone();
+/// The text of the record, of which `tag` knows the parts.
+fn joined<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    let mut text = tag(RECORD)?.to_owned();
     for index in 1..MOST {
-        match tags.get(&format!("{RECORD}.{index}")) {
+        match tag(&format!("{RECORD}.{index}")) {
             Some(part) => text.push_str(part),
             None => break,
         }
@@ -217,8 +218,8 @@ struct Said {
     origin: Option<Origin>,
 }
 
-fn said(tags: &Tags) -> Result<Option<Said>> {
-    let Some(text) = joined(tags) else { return Ok(None) };
+fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Said>> {
+    let Some(text) = joined(tag) else { return Ok(None) };
     let mut pairs = decode(&text)?;
     match pairs.remove("v").as_deref() {
         Some(VERSION) => {}
@@ -245,7 +246,6 @@ fn said(tags: &Tags) -> Result<Option<Said>> {
 
 /// The volume that AWS shows, as its tags describe it.
 pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
-    let tags = raw.tags();
     let about = |error: Error| {
         let message = format!("EBS volume {}: {}", raw.id, error.message());
         Error::new(error.kind(), message)
@@ -256,13 +256,13 @@ pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
             raw.id
         ))
     })?;
-    let said = said(&tags).map_err(about)?;
+    let said = said(|key| raw.tag(key)).map_err(about)?;
     let is_recorded = said.is_some();
     let Said { mut parameters, labels, origin } = said.unwrap_or_default();
     if !is_recorded {
         parameters.size = Some(Size(raw.size * GIB));
     }
-    let filesystem = match tags.get(FILESYSTEM) {
+    let filesystem = match raw.tag(FILESYSTEM) {
         _ if raw.multi_attach_enabled => None,
         Some(text) => Some(filesystem(text).map_err(about)?),
         None => Some(unrecorded(&raw.id, parameters.fs_type.unwrap_or(Fstype::Ext4))),
@@ -326,12 +326,11 @@ pub(super) fn snapshot_tags(
 
 /// The snapshot that AWS shows, as its tags describe it; `None` for one that is not of this program.
 pub(super) fn snapshot(raw: &aws::Snapshot) -> Result<Option<Snapshot>> {
-    let tags = raw.tags();
-    let (Some(name), Some(volume)) = (tags.get(SNAPSHOT), tags.get(SNAPSHOT_OF)) else {
+    let (Some(name), Some(volume)) = (raw.tag(SNAPSHOT), raw.tag(SNAPSHOT_OF)) else {
         return Ok(None);
     };
-    let parameters = said(&tags)?.unwrap_or_default().parameters;
-    let filesystem = tags.get(FILESYSTEM).map(|text| filesystem(text)).transpose()?;
+    let parameters = said(|key| raw.tag(key))?.unwrap_or_default().parameters;
+    let filesystem = raw.tag(FILESYSTEM).map(filesystem).transpose()?;
     let state = match raw.state.as_str() {
         "completed" => "completed".to_owned(),
         state => format!("{state} {}", raw.progress).trim().to_owned(),
@@ -362,7 +361,7 @@ mod tests {
                     prop_assert!(value.chars().count() <= 256);
                     prop_assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || "+-=._:/@".contains(c)));
                 }
-                let read = joined(&tags).map(|text| decode(&text).unwrap()).unwrap_or_default();
+                let read = joined(|key| tags.get(key).map(String::as_str)).map(|text| decode(&text).unwrap()).unwrap_or_default();
                 prop_assert_eq!(read, pairs);
             }
         }
@@ -393,7 +392,7 @@ mod tests {
     #[test]
     fn a_newer_record_is_refused_and_never_guessed() {
         let tags = BTreeMap::from([(RECORD.to_owned(), "v=2_size=1GiB".to_owned())]);
-        let error = said(&tags).err().expect("newer");
+        let error = said(|key| tags.get(key).map(String::as_str)).err().expect("newer");
         assert!(error.message().contains("version 2"), "{error}");
     }
 
