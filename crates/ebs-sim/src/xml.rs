@@ -9,7 +9,15 @@ pub(crate) struct Xml(String);
 impl Xml {
     /// An element with text.
     pub(crate) fn text(&mut self, tag: &str, value: impl Display) {
-        let _ = write!(self.0, "<{tag}>{}</{tag}>", escape(&value.to_string()));
+        let _ = write!(self.0, "<{tag}>");
+        let begin = self.0.len();
+        let _ = write!(self.0, "{value}");
+        if self.0[begin..].contains(is_special) {
+            let escaped = escape(&self.0[begin..]);
+            self.0.truncate(begin);
+            self.0.push_str(&escaped);
+        }
+        let _ = write!(self.0, "</{tag}>");
     }
 
     /// An element with text, if there is any.
@@ -81,6 +89,11 @@ pub(crate) fn sts_error(code: &str, message: &str, status: u16, request: &str) -
         escape(code),
         escape(message)
     )
+}
+
+/// Whether text with this character is not written as it is.
+fn is_special(c: char) -> bool {
+    matches!(c, '&' | '<' | '>' | '"' | '\0'..='\x1F' | '\u{FFFE}' | '\u{FFFF}')
 }
 
 /// Text for XML 1.0. Characters that it cannot have at all become U+FFFD.

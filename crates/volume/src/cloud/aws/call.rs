@@ -302,7 +302,8 @@ impl Client {
 
 async fn read(mut response: reqwest::Response) -> Result<String, Failure> {
     let status = response.status();
-    let mut bytes = Vec::new();
+    let told = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut bytes = Vec::with_capacity(told.unwrap_or(0).min(LONGEST));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if bytes.len() + chunk.len() <= LONGEST => bytes.extend(chunk),

@@ -19,6 +19,7 @@ use error::{Error, Kind, Result};
 use host::Fstype;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -57,9 +58,10 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-fn decode(text: &str) -> Result<BTreeMap<String, String>> {
-    let pair = |pair: &str| -> Option<(String, String)> {
-        let (key, value) = pair.split_once('=')?;
+/// The pairs, of the text itself as far as nothing is escaped.
+fn decode(text: &str) -> Result<BTreeMap<Cow<'_, str>, Cow<'_, str>>> {
+    let pair = |pair| {
+        let (key, value) = str::split_once(pair, '=')?;
         Some((unescape(key)?, unescape(value)?))
     };
     let broken = |part: &str| {
@@ -74,7 +76,10 @@ fn decode(text: &str) -> Result<BTreeMap<String, String>> {
         .collect()
 }
 
-fn unescape(text: &str) -> Option<String> {
+fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('@') {
+        return Some(Cow::Borrowed(text));
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -85,7 +90,7 @@ fn unescape(text: &str) -> Option<String> {
             bytes.push(byte);
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 /// The tags of a new volume.
@@ -238,8 +243,9 @@ fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Said>> {
         said.origin = Some(Origin::Snapshot(SnapshotName::parse(&name)?));
     }
     let labels = pairs.extract_if(.., |key, _| key.starts_with("label."));
-    said.labels = labels.map(|(key, value)| (key["label.".len()..].to_owned(), value)).collect();
-    let options = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let labels = labels.map(|(key, value)| (key["label.".len()..].to_owned(), value.into_owned()));
+    said.labels = labels.collect();
+    let options = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     said.parameters = parse_volume_options(&super::SPEC, options)?.0;
     Ok(Some(said))
 }
@@ -361,7 +367,9 @@ mod tests {
                     prop_assert!(value.chars().count() <= 256);
                     prop_assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || "+-=._:/@".contains(c)));
                 }
-                let read = joined(|key| tags.get(key).map(String::as_str)).map(|text| decode(&text).unwrap()).unwrap_or_default();
+                let text = joined(|key| tags.get(key).map(String::as_str)).unwrap_or_default();
+                let read = decode(&text).unwrap().into_iter();
+                let read: Tags = read.map(|(key, value)| (key.into(), value.into())).collect();
                 prop_assert_eq!(read, pairs);
             }
         }
