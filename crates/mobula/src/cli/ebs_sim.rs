@@ -7,6 +7,7 @@ use crate::paths::Paths;
 use clap::Args;
 use ebs_sim::{Config, Disks, InstanceConfig, Simulator};
 use error::{Error, IoContext, Result};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,7 +61,9 @@ pub(crate) struct EbsSim {
 impl EbsSim {
     /// Runs the simulator until it is told to stop.
     pub(crate) fn run(&self) -> Outcome {
-        let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).try_init();
+        let is_terminal = std::io::stderr().is_terminal();
+        let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(is_terminal);
+        let _ = log.try_init();
         let config = self.config(&Paths::from_env())?;
         runtime(Some(2))?.block_on(serve(config))?;
         Ok(ExitCode::SUCCESS)
@@ -102,8 +105,12 @@ impl EbsSim {
 fn read(file: &Path) -> Result<Config> {
     let about = || format!("read the scenario {}", file.display());
     let text = std::fs::read_to_string(file).doing(about)?;
-    serde_saphyr::from_str(&text)
-        .map_err(|failure| Error::invalid_argument(format!("{}: {failure}", file.display())))
+    serde_saphyr::from_str(&text).map_err(|failure| {
+        // What follows shows the place in the file, over several lines.
+        let said = failure.to_string();
+        let first = said.lines().next().unwrap_or("it cannot be read");
+        Error::invalid_argument(format!("{}: {first}", file.display()))
+    })
 }
 
 /// Reads `ID[:ZONE[:TYPE]]`.

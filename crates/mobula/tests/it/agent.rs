@@ -216,7 +216,10 @@ fn the_api_describes_itself_and_its_description_names_every_route() {
         for method in methods.as_object().unwrap().keys().filter(|key| *key != "parameters") {
             let path = path.replace("{service}", "mobula").replace("{name}", "nosuch");
             let (status, answer) = request(&home.control(), &method.to_uppercase(), &path, "");
-            assert_ne!(status, 501, "{method} {path} is described, but not served: {answer}");
+            // The route is there, and the driver has no action of that name.
+            let is_asked = path.contains("/actions/") && answer.to_string().contains("no action");
+            let told = format!("{method} {path} is described, but not served: {answer}");
+            assert!(status != 501 || is_asked, "{told}");
         }
     }
     assert_eq!(request(&home.control(), "GET", "/v1/nothing", "").0, 501);

@@ -157,7 +157,7 @@ fn the_schema_accepts_what_the_program_accepts_and_refuses_what_it_refuses() {
     let Some(home) = home() else { return };
     let schema: Value = serde_json::from_str(&home.ok(&["config", "schema"])).unwrap();
     let readme = in_readme();
-    assert_eq!(readme.len(), 1, "the README shows a configuration");
+    assert_eq!(readme.len(), 2, "the README shows configurations");
     let example = home.ok(&["config", "init", "--output", "-"]);
     for text in readme.into_iter().chain([example]) {
         assert_eq!(against(&schema, &text), "", "{text}");

@@ -61,7 +61,7 @@ pub(super) async fn ask(settings: &Settings) -> Result<Identity> {
         return Ok(Identity { instance, zone, region, outpost: None });
     }
     let client = metadata(settings)?;
-    let text = client.get(DOCUMENT).await.map_err(|failure| unreachable(&failure))?;
+    let text = client.get(DOCUMENT).await.map_err(|failure| unreachable(&failure, settings))?;
     let document: Document = serde_json::from_str(text.as_ref()).map_err(|failure| {
         Error::unavailable("the metadata service's instance document cannot be read")
             .because(failure)
@@ -87,7 +87,7 @@ pub(super) async fn devices(settings: &Settings) -> Result<Option<String>> {
             Ok(directory.starts_with('/').then(|| directory.to_owned()))
         }
         Err(ImdsError::ErrorResponse(_)) => Ok(None),
-        Err(failure) => Err(unreachable(&failure)),
+        Err(failure) => Err(unreachable(&failure, settings)),
     }
 }
 
@@ -101,7 +101,7 @@ fn region_of(zone: &str) -> String {
     parts.join("-").trim_end_matches(|c: char| c.is_ascii_lowercase()).to_owned()
 }
 
-fn unreachable(failure: &ImdsError) -> Error {
+fn unreachable(failure: &ImdsError, settings: &Settings) -> Error {
     let (what, way_out) = match failure {
         ImdsError::FailedToLoadToken(_) => (
             "gave no token",
@@ -112,8 +112,11 @@ fn unreachable(failure: &ImdsError) -> Error {
         ImdsError::ErrorResponse(_) => ("refuses", "is it enabled for this instance?"),
         _ => ("does not answer", "is this machine an EC2 instance?"),
     };
+    // A simulator's, or one that is configured.
+    let at = settings.metadata.as_ref();
+    let at = at.map(|url| format!(" at {url} (option simulator or metadata)")).unwrap_or_default();
     Error::unavailable(format!(
-        "it is not known which instance this is: the metadata service {what}; {way_out} Otherwise \
+        "it is not known which instance this is: the metadata service{at} {what}; {way_out} Otherwise \
          set instance and zone in the service's options"
     ))
     .because(aws_error(failure))

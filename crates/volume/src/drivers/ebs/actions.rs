@@ -165,11 +165,14 @@ impl Ebs {
             return Ok(report);
         }
         let moved = self.move_volume(raw, &zone, told).await?;
+        let name = raw.tag("Name").unwrap_or_default();
         let mut report = described(&self.get_raw(&moved.id).await?);
         report.notes.push(format!(
-            "moved; the original {} is kept in {} under another name; delete it once you have seen \
-             that all is well",
-            raw.id, raw.zone
+            "moved; the original is kept in {} as \"{name} (moved to {})\"; once you have seen that \
+             all is well, delete it (aws ec2 delete-volume --volume-id {})",
+            raw.zone,
+            moved.id,
+            raw.id
         ));
         Ok(report)
     }

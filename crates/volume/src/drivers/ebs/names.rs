@@ -121,8 +121,15 @@ impl Ebs {
 
     /// The error of what cannot be done while the volume is attached to `instance`.
     pub(super) async fn attached_to(&self, raw: &aws::Volume, instance: &str) -> Error {
-        let what = self.describe(instance).await;
         let name = raw.tag("Name").unwrap_or(&raw.id);
+        if self.ec2.client().identity().await.is_ok_and(|known| known.instance == instance) {
+            return Error::failed_precondition(format!(
+                "volume {name} ({}) is attached to this machine ({instance}); unmount and detach it \
+                 first (`mobula volume unmount {name}`, `mobula volume detach {name}`)",
+                raw.id
+            ));
+        }
+        let what = self.describe(instance).await;
         Error::failed_precondition(format!(
             "volume {name} ({}) is attached to {what} in {}; stop what uses it there, or take it by \
              force (`mobula ebs take {name} --force true`) once that machine is sure to be gone",

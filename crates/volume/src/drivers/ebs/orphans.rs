@@ -64,8 +64,13 @@ fn since(raw: &aws::Volume) -> &str {
 }
 
 fn idle(raw: &aws::Volume, prices: &Prices) -> Vec<String> {
-    let holds = raw.tag(record::FILESYSTEM).and_then(|text| text.split('_').next());
-    let holds = holds.and_then(|kind| kind.strip_prefix("type="));
+    // Until its first mount, the record says what file system it shall have.
+    let is_made = |text: &&str| text.contains("_covers=");
+    let holds = match raw.tag(record::FILESYSTEM) {
+        Some(text) if !is_made(&text) => Some("nothing yet"),
+        Some(text) => text.split('_').next().and_then(|kind| kind.strip_prefix("type=")),
+        None => None,
+    };
     let cost = prices.volume.map(|price| format!("{:.2}", raw.size as f64 * price));
     vec![
         "volume".to_owned(),

@@ -75,7 +75,7 @@ impl Ebs {
         let words = format!("move\n{}\n{attempt}", raw.id);
         let snapshot = self.snapshot_to_move(raw, &volume.name, &words, told).await?;
         failpoint::hit("ebs.move.snapshot");
-        told(&format!("volume {} is created in {zone}", volume.name));
+        told(&format!("volume {} is being created in {zone}", volume.name));
         let new = match self.create_moved(raw, &volume, zone, &snapshot.id, &words).await? {
             Some(new) => new,
             None => return Err(self.begin_anew(raw, &attempt, &volume.name).await),
