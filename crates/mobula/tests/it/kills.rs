@@ -32,7 +32,8 @@ pub fn kill_everywhere(
         let mut again = operation.to_vec();
         let is_repeatable =
             matches!(operation[1], "mount" | "unmount" | "attach" | "detach" | "rm");
-        if is_repeatable || operation[0] == "snapshot" {
+        let is_said = operation.contains(&"--idempotent");
+        if (is_repeatable || operation[0] == "snapshot") && !is_said {
             again.push("--idempotent");
         }
         let output = home.run(&again);
