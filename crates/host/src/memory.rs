@@ -1,17 +1,13 @@
 //! What this process keeps of memory that it has freed.
-#![allow(unsafe_code)]
+#![allow(unsafe_code)] // malloc_trim(3) is in no safe library.
 
-/// Freed memory at the end of a heap that is kept for the next need, in bytes.
-#[cfg(target_env = "gnu")]
-const KEPT: i32 = 128 << 10;
-
-/// Gives freed memory back to the machine. glibc keeps up to twice the largest block that was ever
-/// freed, for each of its heaps (mallopt(3), `M_TRIM_THRESHOLD`): after one list of thousands of
-/// volumes, for good. To be called once, before there are threads.
-pub fn give_back_what_is_freed() {
+/// Gives freed memory back to the machine, a millisecond's work. glibc keeps what lies between blocks
+/// that are still in use, in one heap for each thread or so: after a few lists of thousands of
+/// volumes, half of what the agent weighs.
+pub fn give_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes numbers only; a value that is not taken changes nothing.
+    // SAFETY: takes a number only, and may be called by any thread at any time.
     unsafe {
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        libc::malloc_trim(0);
     }
 }

@@ -85,6 +85,7 @@ async fn look_after(app: Arc<App>) {
     loop {
         ticks.tick().await;
         app.sweep().await;
+        let _ = tokio::task::spawn_blocking(host::memory::give_back).await;
     }
 }
 

@@ -268,7 +268,6 @@ impl Global {
 }
 
 pub(crate) fn runtime(threads: Option<usize>) -> Result<Runtime> {
-    host::memory::give_back_what_is_freed();
     let mut builder = Builder::new_multi_thread();
     if let Some(threads) = threads {
         builder.worker_threads(threads);

@@ -10,9 +10,12 @@ use crate::bench::http::{Client, Request};
 use crate::bench::report::{Report, Row, Target};
 use crate::bench::stats::Unit;
 use error::{Error, Result};
+use std::time::Duration;
 
 /// Volumes of a page.
 const PAGE: usize = 500;
+/// By then the agent has been at rest for once, and has given back what it had freed.
+const REST: Duration = Duration::from_secs(12);
 
 /// All of it. There are no disks: nothing is attached.
 pub(super) fn list(bed: &mut Bed, report: &mut Report) -> Result<()> {
@@ -34,6 +37,8 @@ pub(super) fn list(bed: &mut Bed, report: &mut Report) -> Result<()> {
         plain.push(timed(|| pages(&mut account, volumes))?);
     }
     let often_listed = cloud.agent.memory(Unit::Mebibytes)?;
+    std::thread::sleep(REST);
+    let rested = cloud.agent.memory(Unit::Mebibytes)?;
     let (ms, name) = (Unit::Milliseconds, format!("List, {volumes} volumes"));
     let listed = values(ours, Vec::new())?;
     report.add(Row::new(&name, ms, &listed).target(Target::Below(100.0)));
@@ -43,12 +48,14 @@ pub(super) fn list(bed: &mut Bed, report: &mut Report) -> Result<()> {
     let row = Row::new(format!("calls: {name}"), Unit::Calls, &values(calls, Vec::new())?);
     report.add(row.target(Target::AtMost(most.into())));
     let lists = bed.scale.rounds + 1;
-    for (when, memory) in
-        [("a List".to_owned(), once_listed), (format!("{lists} Lists"), often_listed)]
-    {
+    let memory = [
+        ("a List".to_owned(), once_listed, Target::Below(40.0)),
+        (format!("{lists} Lists at once"), often_listed, Target::None),
+        (format!("{lists} Lists and {} s of rest", REST.as_secs()), rested, Target::Below(40.0)),
+    ];
+    for (when, memory, target) in memory {
         let name = format!("memory, {volumes} volumes, after {when}");
-        let row = Row::new(name, Unit::Mebibytes, &once(memory, None)?);
-        report.add(row.target(Target::Below(40.0)));
+        report.add(Row::new(name, Unit::Mebibytes, &once(memory, None)?).target(target));
     }
     Ok(())
 }
