@@ -24,7 +24,8 @@ fn a_move_tells_its_progress_on_standard_error_and_its_report_on_standard_output
         assert!(output.status.success(), "{told}");
         assert!(told.contains("mobula: snapshot snap-"), "{told}");
         assert!(shown.starts_with("ID") && shown.contains("us-east-1a"), "{shown}");
-        assert!(shown.contains(&format!("the original {original} is kept")), "{shown}");
+        assert!(shown.contains("the original is kept in us-east-1b as"), "{shown}");
+        assert!(shown.contains(&format!("--volume-id {original}")), "{shown}");
         assert_eq!(account.zone(name), "us-east-1a");
         let quiet = account.run(&["ebs", "move", name, "-s", "here", "-q"]);
         let id = account.volume(name).unwrap().id;
