@@ -93,6 +93,7 @@ async fn a_volume_is_moved_by_hand_there_and_back() {
     assert_eq!(lab.volumes_named("pg").len(), 1);
     let wrong = act(&driver, "move", "pg", &to("mars-1a")).await;
     assert!(wrong.unwrap_err().message().contains("mars-1a"));
+    assert!(lab.sim.snapshots().is_empty(), "nobody would find it, and it is billed");
     assert_eq!(driver.find(&named("pg")).await.unwrap().unwrap().id, back.id);
 }
 

@@ -20,7 +20,7 @@ use crate::cloud::aws::{self, NewSnapshot, NewVolume};
 use crate::driver::Told;
 use crate::name::VolumeName;
 use crate::volume::Volume;
-use error::{Error, Result};
+use error::{Error, Kind, Result};
 use host::failpoint;
 use std::collections::BTreeMap;
 
@@ -76,9 +76,17 @@ impl Ebs {
         let snapshot = self.snapshot_to_move(raw, &volume.name, &words, told).await?;
         failpoint::hit("ebs.move.snapshot");
         told(&format!("volume {} is being created in {zone}", volume.name));
-        let new = match self.create_moved(raw, &volume, zone, &snapshot.id, &words).await? {
-            Some(new) => new,
-            None => return Err(self.begin_anew(raw, &attempt, &volume.name).await),
+        let new = match self.create_moved(raw, &volume, zone, &snapshot.id, &words).await {
+            Ok(Some(new)) => new,
+            Ok(None) => return Err(self.begin_anew(raw, &attempt, &volume.name).await),
+            // There is no such zone, or it has no such volumes: no repeat would use the snapshot.
+            Err(error) if matches!(error.kind(), Kind::InvalidArgument | Kind::NotFound) => {
+                if self.ec2.delete_snapshot(&snapshot.id).await.is_ok() {
+                    self.memory.note_gone(&snapshot.id);
+                }
+                return Err(error);
+            }
+            Err(error) => return Err(error),
         };
         failpoint::hit("ebs.move.created");
         self.verify(raw, &new)?;
