@@ -6,7 +6,7 @@ use crate::cli::act::move_here;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{Format, Output};
 use crate::cli::select::{Reach, all_or_none, select_each};
-use crate::cli::session::{Session, volume_path};
+use crate::cli::session::{Found, Session, volume_path};
 use crate::cli::terminal::{emit_line, note};
 use crate::cli::volume::{Patience, Targets, show_rows, title};
 use error::{Error, Kind, Result};
@@ -160,9 +160,13 @@ impl Batch<'_> {
         change: &Change,
         lenient: bool,
     ) -> Outcome {
-        let all = self.session.volumes().await?.entries;
-        let forgives = lenient && matches!(change, Change::Remove { .. });
-        let selected = select_each(&all, words, change.reach(), forgives);
+        let Found { entries: all, complete } = self.session.volumes().await?;
+        // What could not be asked for may be there: then it is not gone already, nor missing.
+        let forgives = lenient && complete && matches!(change, Change::Remove { .. });
+        let mut selected = select_each(&all, words, change.reach(), forgives);
+        if !complete {
+            selected = selected.into_iter().map(|one| one.map_err(unsure)).collect();
+        }
         // Nothing is changed when a name is wrong, unless the rest is wanted nevertheless.
         let selected = if patience.continue_on_error { selected } else { all_or_none(selected)? };
         let work = selected.into_iter().map(|volume| async {
@@ -259,6 +263,18 @@ impl Batch<'_> {
 
 fn is_gone(change: &Change, error: &Error) -> bool {
     matches!(change, Change::Remove { .. }) && error.kind() == Kind::NotFound
+}
+
+/// That nothing matches is not known as long as a service could not be asked; why not is told already.
+fn unsure(error: Error) -> Error {
+    if error.kind() != Kind::NotFound {
+        return error;
+    }
+    Error::unavailable(format!(
+        "{}, but not every service could be asked; name the one that is meant with --service, or \
+         mend what is wrong with the other",
+        error.message()
+    ))
 }
 
 #[cfg(test)]

@@ -174,3 +174,22 @@ fn names_of_volumes_are_completed_in_bash() {
         home.ok(&["volume", "rm", "pgdata", "pgwal", "other"]);
     });
 }
+
+/// Nobody can be asked at that address: the volume may well be there.
+#[test]
+fn what_could_not_be_looked_for_is_neither_missing_nor_removed_already() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(
+        "services: {mobula: {driver: local}, cloud: {driver: ebs, options: {simulator: \
+         'http://127.0.0.1:1'}}}\n",
+    );
+    home.ok(&["volume", "create", "here", "-s", "mobula"]);
+    for words in [&["volume", "rm", "pg", "--idempotent"][..], &["volume", "unmount", "pg"]] {
+        let (code, said) = home.fails(words);
+        assert!(code == 1 && said.contains("not every service could be asked"), "{code} {said}");
+    }
+    assert_eq!(home.fails(&["volume", "unmount", "pg", "-s", "mobula"]).0, 3);
+    home.ok(&["volume", "rm", "here", "-s", "mobula"]);
+}
