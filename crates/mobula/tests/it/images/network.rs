@@ -107,7 +107,7 @@ fn without_credentials_each_call_is_answered_with_what_is_missing(kind: Kind) {
         assert!(said.contains(part), "{said}");
     };
     let pid = lab.pid("mobula/ebs").expect("it runs");
-    all_say("it is not known which instance this is: the metadata service gave no token");
+    all_say(&format!("it is not known which instance this is: the metadata service at {CLOSED}"));
     assert_eq!(lab.pid("mobula/ebs"), Some(pid), "it goes on");
     lab.set("mobula/ebs", MACHINE);
     all_say("no AWS credentials: give accessKey and secretKey");
