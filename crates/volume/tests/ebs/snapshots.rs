@@ -70,6 +70,9 @@ async fn a_snapshot_is_copied_to_another_region_once() {
         lab.sim.snapshots().into_iter().filter(|one| one.region == "eu-west-1").collect();
     assert_eq!(there.len(), 1);
     assert_eq!(there[0].tags["mobula:snapshot"], "s");
+    // There, nobody knows the volume whose ID the UUID follows from.
+    let uuid = volume.filesystem.unwrap().uuid.to_string();
+    assert!(there[0].tags["mobula:filesystem"].contains(&uuid), "{:?}", there[0].tags);
     let same = act(&driver, "copy-snapshot", "s", &[("region", "us-east-1")]).await;
     refused(same, Kind::InvalidArgument, "already");
     refused(

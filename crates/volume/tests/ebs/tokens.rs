@@ -4,6 +4,7 @@ use crate::lab::{FAR, HERE, Lab, THERE, create, named, refused, request};
 use ebs_sim::{Delays, Effect, Fault};
 use error::Kind;
 use volume::Size;
+use volume::driver::Page;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_killed_after_the_answer_finds_its_volume_again() {
@@ -44,6 +45,19 @@ async fn other_options_are_refused_while_the_first_volume_is_not_shown_yet() {
     assert_eq!(error.kind(), Kind::AlreadyExists, "{error}");
     assert_eq!(lab.sim.volumes().len(), 1);
     assert_eq!(lab.volumes_named("pg")[0].id, made.id.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namesakes_of_two_accounts_have_file_systems_of_their_own() {
+    let (one, other) = (Lab::without_disks().await, Lab::without_disks().await);
+    let uuid = async |lab: &Lab| {
+        let made = create(&lab.fast(HERE), "pg").await.filesystem.unwrap().uuid;
+        let found = lab.fast(THERE).list(&Page::default()).await.unwrap().entries;
+        assert_eq!(found[0].filesystem.as_ref().unwrap().uuid, made, "to everybody the same");
+        made
+    };
+    // The kernel does not mount two XFS or btrfs file systems of one UUID on one machine.
+    assert_ne!(uuid(&one).await, uuid(&other).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Creation: one call with all tags and a token made of the name, so that a crash leaves no volume
 //! without a name, and a repeat makes no second one.
 
-use super::record::{self, derived_uuid};
+use super::record;
 use super::wait::Created;
 use super::{Ebs, GIB, parameters};
 use crate::cloud::aws::{self, NewVolume};
@@ -27,7 +27,7 @@ pub(super) struct Blueprint {
     pub call: NewVolume,
     /// What the volume is recorded with.
     pub parameters: Parameters,
-    /// Of the file system that it will have; the UUID is chosen with the token.
+    /// The file system that it will have; its UUID, nil here, follows from the volume's ID.
     pub filesystem: Option<Filesystem>,
 }
 
@@ -145,11 +145,8 @@ impl Ebs {
         generation: u32,
     ) -> Result<Created> {
         let token = self.token(&request.name, generation);
-        let filesystem = blueprint.filesystem.as_ref().map(|filesystem| {
-            let uuid = derived_uuid(&token);
-            Filesystem { uuid, ..filesystem.clone() }
-        });
-        let filesystem = filesystem.as_ref().filter(|filesystem| !filesystem.unrecorded);
+        let filesystem = blueprint.filesystem.as_ref();
+        let filesystem = filesystem.filter(|filesystem| !filesystem.unrecorded);
         let mut call = NewVolume { token, ..blueprint.call.clone() };
         call.tags.extend(record::tags(&self.settings, request, &blueprint.parameters, filesystem)?);
         failpoint::hit("ebs.creating");
@@ -300,6 +297,7 @@ fn copied(
     parameters.fs_type = held.or(parameters.fs_type);
     // Its UUID is replaced before the first mount; what is not on record is found out then.
     let filesystem = filesystem.map(|source| Filesystem {
+        uuid: Uuid::nil(),
         inherited: Some(source.uuid),
         fresh: false,
         ..source

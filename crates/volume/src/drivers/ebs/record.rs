@@ -7,6 +7,9 @@
 //! mobula:record      v=1_size=16GiB_fsType=ext4_label.team=db   (goes on in mobula:record.1 …)
 //! mobula:filesystem  type=ext4_uuid=…_covers=17179869184
 //! ```
+//!
+//! Until its first mount a new volume has no `uuid` there: it follows from the volume's ID, which
+//! nobody knows before the call that creates it. What is copied has it spelled out.
 
 use super::GIB;
 use super::settings::{CLUSTER, Settings};
@@ -172,19 +175,21 @@ fn joined<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     Some(text)
 }
 
-/// The tag's value for a file system.
+/// The tag's value for a file system; a nil UUID stands for the one of the volume's ID.
 pub(super) fn of_filesystem(filesystem: &Filesystem) -> String {
-    let uuid = filesystem.uuid.to_string();
+    let uuid = (!filesystem.uuid.is_nil()).then(|| filesystem.uuid.to_string());
     let covers = filesystem.covers.map(|size| size.0.to_string());
     let inherited = filesystem.inherited.map(|uuid| uuid.to_string());
-    let pairs = [("type", filesystem.fstype.name()), ("uuid", uuid.as_str())];
+    let kind = [("type", filesystem.fstype.name())];
+    let uuid = uuid.iter().map(|uuid| ("uuid", uuid.as_str()));
     let covers = covers.iter().map(|covers| ("covers", covers.as_str()));
     let inherited = inherited.iter().map(|uuid| ("inherited", uuid.as_str()));
     let fresh = filesystem.fresh.then_some(("fresh", "true"));
-    encode(pairs.into_iter().chain(covers).chain(inherited).chain(fresh))
+    encode(kind.into_iter().chain(uuid).chain(covers).chain(inherited).chain(fresh))
 }
 
-fn filesystem(text: &str) -> Result<Filesystem> {
+/// What the tag of the volume with this ID, or of a snapshot of it, says.
+pub(super) fn filesystem(text: &str, id: &str) -> Result<Filesystem> {
     let pairs = decode(text)?;
     let broken =
         || Error::failed_precondition(format!("tag {FILESYSTEM} is not one of this program"));
@@ -192,12 +197,21 @@ fn filesystem(text: &str) -> Result<Filesystem> {
     let covers = pairs.get("covers").map(|text| text.parse().map(Size)).transpose();
     Ok(Filesystem {
         fstype: Fstype::parse(pairs.get("type").ok_or_else(broken)?)?,
-        uuid: uuid("uuid").map_err(|_| broken())?.ok_or_else(broken)?,
+        uuid: uuid("uuid").map_err(|_| broken())?.unwrap_or_else(|| derived_uuid(id)),
         inherited: uuid("inherited").map_err(|_| broken())?,
         fresh: pairs.contains_key("fresh"),
         covers: covers.map_err(|_| broken())?,
         unrecorded: false,
     })
+}
+
+/// Spells out, in tags that are to be copied, what follows from the ID of the volume they are of.
+pub(super) fn spell_out(tags: &mut Tags, id: &str) {
+    if let Some(text) = tags.get_mut(FILESYSTEM)
+        && let Ok(filesystem) = filesystem(text, id)
+    {
+        *text = of_filesystem(&filesystem);
+    }
 }
 
 /// What is not on record: only the device can tell.
@@ -206,8 +220,7 @@ pub(super) fn unrecorded(id: &str, fstype: Fstype) -> Filesystem {
     Filesystem { fstype, uuid, inherited: None, fresh: false, covers: None, unrecorded: true }
 }
 
-/// A UUID that is always the same for the same words: what is created twice with one token must be
-/// asked for in the same words.
+/// A UUID that is always the same for the same words.
 pub(super) fn derived_uuid(words: &str) -> Uuid {
     let digest = Sha256::digest(format!("file system of {words}"));
     let mut bytes = [0; 16];
@@ -270,7 +283,7 @@ pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
     }
     let filesystem = match raw.tag(FILESYSTEM) {
         _ if raw.multi_attach_enabled => None,
-        Some(text) => Some(filesystem(text).map_err(about)?),
+        Some(text) => Some(filesystem(text, &raw.id).map_err(about)?),
         None => Some(unrecorded(&raw.id, parameters.fs_type.unwrap_or(Fstype::Ext4))),
     };
     Ok(Volume {
@@ -322,6 +335,7 @@ pub(super) fn snapshot_tags(
     };
     let mut tags = raw.tags();
     tags.retain(|key, _| is_kept(key));
+    spell_out(&mut tags, &raw.id);
     tags.extend(settings.tags.clone());
     tags.insert("Name".to_owned(), format!("{}{name}", settings.prefix));
     tags.insert(SNAPSHOT.to_owned(), name.to_string());
@@ -336,7 +350,8 @@ pub(super) fn snapshot(raw: &aws::Snapshot) -> Result<Option<Snapshot>> {
         return Ok(None);
     };
     let parameters = said(|key| raw.tag(key))?.unwrap_or_default().parameters;
-    let filesystem = raw.tag(FILESYSTEM).map(filesystem).transpose()?;
+    let filesystem =
+        raw.tag(FILESYSTEM).map(|text| filesystem(text, &raw.volume_id)).transpose()?;
     let state = match raw.state.as_str() {
         "completed" => "completed".to_owned(),
         state => format!("{state} {}", raw.progress).trim().to_owned(),
@@ -385,15 +400,33 @@ mod tests {
             covers: Some(Size::gib(3)),
             unrecorded: false,
         };
-        assert_eq!(filesystem(&of_filesystem(&kept)).unwrap(), kept);
+        assert_eq!(filesystem(&of_filesystem(&kept), "vol-1").unwrap(), kept);
         let plain = Filesystem { inherited: None, fresh: false, covers: None, ..kept };
-        assert_eq!(filesystem(&of_filesystem(&plain)).unwrap(), plain);
+        assert_eq!(filesystem(&of_filesystem(&plain), "vol-1").unwrap(), plain);
+    }
+
+    #[test]
+    fn a_new_file_system_is_that_of_its_volume_and_copied_as_such() {
+        let new = Filesystem {
+            fstype: Fstype::Ext4,
+            uuid: Uuid::nil(),
+            inherited: None,
+            fresh: true,
+            covers: None,
+            unrecorded: false,
+        };
+        let text = of_filesystem(&new);
+        let [one, other] = ["vol-1", "vol-2"].map(|id| filesystem(&text, id).unwrap().uuid);
+        assert_ne!(one, other);
+        let mut tags = BTreeMap::from([(FILESYSTEM.to_owned(), text)]);
+        spell_out(&mut tags, "vol-1");
+        assert_eq!(filesystem(&tags[FILESYSTEM], "vol-2").unwrap().uuid, one);
     }
 
     #[test]
     fn damaged_tags_are_errors_and_never_a_panic() {
-        for text in ["", "type=ext4", "type=ext4_uuid=x", "type=ntfs_uuid=1", "@", "a=@Z", "=="] {
-            assert!(filesystem(text).is_err(), "{text}");
+        for text in ["", "uuid=x", "type=ext4_uuid=x", "type=ntfs_uuid=1", "@", "a=@Z", "=="] {
+            assert!(filesystem(text, "vol-1").is_err(), "{text}");
         }
     }
 

@@ -186,6 +186,7 @@ impl Ebs {
         tags.retain(|key, _| {
             !key.starts_with("aws:") && !is_of_original(key) && key != lease::LEASE
         });
+        record::spell_out(&mut tags, &raw.id);
         tags.insert("Name".to_owned(), format!("{}{ARRIVING}", self.tag_of(&volume.name)));
         tags.insert(MOVED_FROM.to_owned(), raw.id.clone());
         let call = NewVolume {
@@ -230,7 +231,9 @@ impl Ebs {
     }
 
     fn of(&self, raw: &aws::Volume) -> (u64, String, Option<String>) {
-        (raw.size, raw.kind.clone(), raw.tag(record::FILESYSTEM).map(str::to_owned))
+        let mut tags = raw.tags();
+        record::spell_out(&mut tags, &raw.id);
+        (raw.size, raw.kind.clone(), tags.remove(record::FILESYSTEM))
     }
 
     /// Gives the name to the new volume: with that, the move is done.
