@@ -8,7 +8,7 @@
 //! mobula:filesystem  type=ext4_uuid=…_covers=17179869184
 //! ```
 
-use super::GIB;
+use super::parameters;
 use super::settings::{CLUSTER, Settings};
 use crate::cloud::aws;
 use crate::name::{SnapshotName, VolumeId, VolumeName};
@@ -184,7 +184,7 @@ pub(super) fn of_filesystem(filesystem: &Filesystem) -> String {
     encode(pairs.into_iter().chain(covers).chain(inherited).chain(fresh))
 }
 
-fn filesystem(text: &str) -> Result<Filesystem> {
+pub(super) fn filesystem(text: &str) -> Result<Filesystem> {
     let pairs = decode(text)?;
     let broken =
         || Error::failed_precondition(format!("tag {FILESYSTEM} is not one of this program"));
@@ -217,13 +217,14 @@ pub(super) fn derived_uuid(words: &str) -> Uuid {
 
 /// What a record says.
 #[derive(Default)]
-struct Said {
-    parameters: Parameters,
-    labels: BTreeMap<String, String>,
-    origin: Option<Origin>,
+pub(super) struct Said {
+    pub parameters: Parameters,
+    pub labels: BTreeMap<String, String>,
+    pub origin: Option<Origin>,
 }
 
-fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Said>> {
+/// What the record says, of which `tag` knows the parts; `None` when there is none.
+pub(super) fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Said>> {
     let Some(text) = joined(tag) else { return Ok(None) };
     let mut pairs = decode(&text)?;
     match pairs.remove("v").as_deref() {
@@ -263,10 +264,10 @@ pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
         ))
     })?;
     let said = said(|key| raw.tag(key)).map_err(about)?;
-    let is_recorded = said.is_some();
+    let (is_recorded, size) = (said.is_some(), parameters::bytes(raw.size));
     let Said { mut parameters, labels, origin } = said.unwrap_or_default();
     if !is_recorded {
-        parameters.size = Some(Size(raw.size * GIB));
+        parameters.size = Some(size);
     }
     let filesystem = match raw.tag(FILESYSTEM) {
         _ if raw.multi_attach_enabled => None,
@@ -276,7 +277,7 @@ pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
     Ok(Volume {
         id: VolumeId::new(raw.id.as_str()),
         name,
-        size: Some(Size(raw.size * GIB)),
+        size: Some(size),
         created: raw.created.parse().unwrap_or(Timestamp::UNIX_EPOCH),
         filesystem,
         parameters,
@@ -345,7 +346,7 @@ pub(super) fn snapshot(raw: &aws::Snapshot) -> Result<Option<Snapshot>> {
     Ok(Some(Snapshot {
         name: SnapshotName::parse(name)?,
         volume: VolumeName::parse(volume)?,
-        size: Size(raw.volume_size * GIB),
+        size: parameters::bytes(raw.volume_size),
         created: raw.started.parse().unwrap_or(Timestamp::UNIX_EPOCH),
         filesystem,
         parameters,
@@ -395,6 +396,15 @@ mod tests {
         for text in ["", "type=ext4", "type=ext4_uuid=x", "type=ntfs_uuid=1", "@", "a=@Z", "=="] {
             assert!(filesystem(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_size_that_no_disk_has_is_no_panic() {
+        let text = "<item><volumeId>vol-1</volumeId><size>18446744073709551615</size><tagSet><item>\
+            <key>Name</key><value>pg</value></item></tagSet></item>";
+        let raw: aws::Volume = quick_xml::de::from_str(text).unwrap();
+        let settings = Settings::parse(&BTreeMap::new()).unwrap();
+        assert_eq!(volume(&settings, &raw).unwrap().size, Some(Size(u64::MAX)));
     }
 
     #[test]
