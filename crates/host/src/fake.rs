@@ -2,7 +2,7 @@
 //! their data. Directories need not exist; of files, only an image's length is ever changed.
 //!
 //! Every call that changes something is logged (`format /dev/vdb ext4`), also when it fails; any
-//! call can be told to fail. Clones are the same machine.
+//! call can be told to fail, and those that are logged to hang. Clones are the same machine.
 
 mod disks;
 mod mounts;
@@ -11,7 +11,7 @@ use crate::{Attach, Content, Mount, Superblock, User, What};
 use error::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 /// A machine that exists only in memory.
 #[derive(Clone, Default)]
@@ -28,6 +28,7 @@ struct World {
     users: Vec<(String, User)>,
     frozen: BTreeSet<PathBuf>,
     failures: Vec<(String, Kind, String)>,
+    hangs: Vec<(String, mpsc::Receiver<()>)>,
     calls: Vec<String>,
     next: u64,
     no_growing: bool,
@@ -91,6 +92,15 @@ impl Fake {
         self.world().failures.push((call.to_owned(), kind, message.to_owned()));
     }
 
+    /// Lets the next call of the method `call`, one that is logged, hang until what is answered is
+    /// dropped.
+    #[must_use]
+    pub fn hang_next(&self, call: &str) -> mpsc::Sender<()> {
+        let (hangs, released) = mpsc::channel();
+        self.world().hangs.push((call.to_owned(), released));
+        hangs
+    }
+
     /// Forgets the failures that no call has met yet.
     pub fn fail_no_more(&self) {
         self.world().failures.clear();
@@ -126,7 +136,15 @@ impl Fake {
 
     /// As [`look`](Self::look), and logs the call.
     fn act(&self, call: &str, arguments: &str) -> Result<MutexGuard<'_, World>> {
-        self.world().calls.push(format!("{call} {arguments}"));
+        let hangs = {
+            let mut world = self.world();
+            world.calls.push(format!("{call} {arguments}"));
+            let at = world.hangs.iter().position(|(name, _)| name == call);
+            at.map(|at| world.hangs.remove(at))
+        };
+        if let Some((_, released)) = hangs {
+            let _ = released.recv();
+        }
         self.look(call)
     }
 }

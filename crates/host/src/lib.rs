@@ -120,7 +120,8 @@ pub trait Mounts: Send + Sync {
     fn thaw(&self, target: &Path) -> Result<Outcome>;
 
     /// Makes every read and write of the file system mounted at `target` fail from now on, for
-    /// everybody, and writes nothing itself: see [`shutdown::shut_down`].
+    /// everybody; what was synced is there, also when it was just being synced. Takes some seconds at
+    /// most, whatever hangs: see [`shutdown::shut_down`].
     fn shut_down(&self, target: &Path) -> Result<()>;
 
     /// The bytes the file system mounted at `target` has in all, and has free for users (statvfs).

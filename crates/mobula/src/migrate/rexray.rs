@@ -33,6 +33,9 @@ use settings::{Origin, Raw};
 use std::collections::BTreeMap;
 use variables::Variable;
 
+/// How much text variables may put into all values, in bytes: a small file cannot become a large one.
+const REPLACED: usize = 1 << 20;
+
 /// A file with the name that messages call it by.
 #[derive(Debug, Clone)]
 pub struct File {
@@ -157,8 +160,9 @@ fn read(sources: &Sources, drivers: &[Driver]) -> Result<Vec<Raw>> {
     modules.extend(modules::DEFAULT_MODULES.map(str::to_owned));
     let environment: BTreeMap<String, String> =
         variables.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect();
+    let mut room = REPLACED;
     for raw in &mut raws {
-        let (text, missing) = variables::expand(&raw.value.text, &environment);
+        let (text, missing) = variables::expand(&raw.value.text, &environment, &mut room);
         (raw.value.text, raw.value.dollar) = (text, !missing.is_empty());
     }
     raws.extend(variables::settings(&variables, drivers, &services, &modules));

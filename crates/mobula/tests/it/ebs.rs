@@ -2,6 +2,7 @@
 //! and disks that go from one to the other.
 
 pub mod account;
+mod fencing;
 mod judges;
 #[cfg(feature = "failpoints")]
 mod kills;

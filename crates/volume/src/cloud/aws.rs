@@ -1,6 +1,8 @@
 //! An account of Amazon Web Services: who this machine is there, with which credentials, and one
 //! signed, retried call of a Query API. Knows no volume; touches nothing until it is first used.
 
+#[cfg(feature = "fuzzing")]
+pub mod answers;
 mod backoff;
 mod call;
 mod credentials;

@@ -30,6 +30,8 @@ mod relocate;
 mod room;
 mod settings;
 mod snapshots;
+#[cfg(feature = "fuzzing")]
+pub mod tags;
 mod wait;
 
 pub use permissions::{POLICY, Permission, policy};

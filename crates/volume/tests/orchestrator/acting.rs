@@ -91,6 +91,25 @@ async fn a_claim_that_is_lost_shuts_its_file_system_down_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_disk_that_hangs_does_not_keep_another_from_being_shut_down() {
+    let (bench, service) = with(&["a", "b"]).await;
+    for name in ["a", "b"] {
+        mount(&service, name, "1").await.unwrap();
+        bench.disks.lose(name, "another machine took it");
+    }
+    let hangs = bench.fake.hang_next("shut_down");
+    let keeping = tokio::spawn(async move { service.keep_up().await });
+    for _ in 0..3000 {
+        if bench.count("shut_down") == 2 {
+            drop(hangs);
+            return keeping.await.unwrap();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the second one waits for the first");
+}
+
+#[tokio::test]
 async fn a_claim_that_cannot_be_kept_up_now_stops_no_writes() {
     let (bench, service) = with(&["a"]).await;
     mount(&service, "a", "1").await.unwrap();

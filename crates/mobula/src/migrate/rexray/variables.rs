@@ -136,26 +136,36 @@ fn key_named(name: &str, drivers: &[Driver]) -> Option<String> {
 }
 
 /// `value` with `$NAME` and `${NAME}` replaced as REX-Ray did; a name that is not set stays as it is
-/// written (REX-Ray put nothing in its place) and is answered.
-pub(super) fn expand(value: &str, environment: &BTreeMap<String, String>) -> (String, Vec<String>) {
+/// written (REX-Ray put nothing in its place) and is answered, and so does one for whose value, in
+/// bytes, there is no `room` left.
+pub(super) fn expand(
+    value: &str,
+    environment: &BTreeMap<String, String>,
+    room: &mut usize,
+) -> (String, Vec<String>) {
     let (mut text, mut missing) = (String::new(), Vec::new());
     let mut rest = value;
+    // Looked for once: a text of opening braces alone would take the square of its length.
+    let last_brace = value.rfind('}').map_or(usize::MAX, |at| value.len() - at);
     while let Some(at) = rest.find('$') {
         text.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (name, used) = match after.strip_prefix('{') {
-            Some(braced) => match braced.split_once('}') {
-                Some((name, _)) => (name, name.len() + 2),
-                None => ("", 0),
-            },
-            None => {
+        let braced = after.strip_prefix('{');
+        let closed = braced.filter(|braced| braced.len() >= last_brace);
+        let (name, used) = match (braced, closed.and_then(|braced| braced.split_once('}'))) {
+            (_, Some((name, _))) => (name, name.len() + 2),
+            (Some(_), None) => ("", 0),
+            (None, None) => {
                 let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
                 let end = end.unwrap_or(after.len());
                 (&after[..end], end)
             }
         };
-        match environment.get(name) {
-            Some(found) => text.push_str(found),
+        match environment.get(name).filter(|found| found.len() <= *room) {
+            Some(found) => {
+                *room -= found.len();
+                text.push_str(found);
+            }
             None => {
                 text.push_str(&rest[at..=at + used]);
                 if !name.is_empty() {
@@ -248,12 +258,24 @@ mod tests {
             ("${", "${", &[]),
             ("$$A", "$x", &[]),
         ] {
-            let (text, told) = expand(value, &environment);
+            let (text, told) = expand(value, &environment, &mut 1000);
             assert_eq!(
                 (text.as_str(), told),
                 (expected, missing.iter().map(|s| (*s).to_owned()).collect()),
                 "{value}"
             );
         }
+    }
+    #[test]
+    fn what_is_replaced_is_bounded_in_size_and_time() {
+        let environment = BTreeMap::from([("A".to_owned(), "x".repeat(100))]);
+        let mut room = 250;
+        let (text, told) = expand("$A $A $A", &environment, &mut room);
+        assert_eq!((text.len(), told, room), (204, vec!["A".to_owned()], 50));
+        let (text, told) = expand("$A", &environment, &mut room);
+        assert_eq!((text.as_str(), told), ("$A", vec!["A".to_owned()]));
+        // Minutes, if each brace looked for its end.
+        let braces = "${".repeat(1 << 20);
+        assert_eq!(expand(&braces, &environment, &mut room).0, braces);
     }
 }

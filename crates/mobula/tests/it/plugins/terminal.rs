@@ -37,8 +37,11 @@ impl Terminal {
     fn plugin(bed: &Bed, words: &str) -> Self {
         let program = bed.home.command(&[]);
         let program = program.get_program().to_str().unwrap().to_owned();
-        let mut command = Command::new("script");
+        // Interrupts are ignored by what a shell without a terminal has begun with `&`, such as this
+        // test, and by all that is begun there. What a terminal begins does not.
+        let mut command = Command::new("env");
         let line = format!("stty cols {COLUMNS} rows 24; exec {program} plugin {words}");
+        command.args(["--default-signal", "script"]);
         command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
         command.env("MOBULA_HOME", bed.home.dir()).env("TERM", "xterm").env_remove("NO_COLOR");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -155,13 +155,7 @@ impl Client {
         let body = form.encode(action, "2016-11-15");
         // On the heap: the futures of callers are deep enough.
         let text = Box::pin(self.text(action, &body, repeat)).await?;
-        quick_xml::de::from_str(&text).map_err(|failure| {
-            Error::unavailable(format!(
-                "the answer of AWS to {action} cannot be read; is there a proxy in between? Try again"
-            ))
-            .with(LOST, true)
-            .because(failure)
-        })
+        parse(action, &text)
     }
 
     async fn text(&self, action: &'static str, body: &str, repeat: Repeat) -> Result<String> {
@@ -298,6 +292,17 @@ impl Client {
         let all = signed.headers().chain(headers);
         Ok(all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
+}
+
+/// The answer to `action` with this body.
+pub(super) fn parse<T: DeserializeOwned>(action: &str, text: &str) -> Result<T> {
+    quick_xml::de::from_str(text).map_err(|failure| {
+        Error::unavailable(format!(
+            "the answer of AWS to {action} cannot be read; is there a proxy in between? Try again"
+        ))
+        .with(LOST, true)
+        .because(failure)
+    })
 }
 
 async fn read(mut response: reqwest::Response) -> Result<String, Failure> {

@@ -269,7 +269,7 @@ fn copied(
     source: Parameters,
     filesystem: Option<Filesystem>,
 ) -> Result<Blueprint> {
-    let have_size = Size(have * GIB);
+    let have_size = parameters::bytes(have);
     let size = request.asked.size.unwrap_or(have_size);
     if size < have_size {
         return Err(Error::out_of_range(format!(

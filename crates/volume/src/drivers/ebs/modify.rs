@@ -2,7 +2,7 @@
 //! the next only hours later; all that is wanted goes into one call.
 
 use super::wait::VISIBLE;
-use super::{Ebs, GIB, parameters, record};
+use super::{Ebs, parameters, record};
 use crate::cloud::aws::{self, Modification};
 use crate::name::VolumeId;
 use crate::size::Size;
@@ -61,7 +61,7 @@ impl Ebs {
     /// Grows the volume's device.
     pub(super) async fn expand_volume(&self, id: &VolumeId, size: Size) -> Result<Outcome<Volume>> {
         let raw = self.get_raw(id).await?;
-        let have = Size(raw.size * GIB);
+        let have = parameters::bytes(raw.size);
         let wanted = parameters::gib(size);
         if size < have {
             // What was asked for at first may be less than what AWS made of it.

@@ -201,6 +201,11 @@ pub(super) fn gib(size: Size) -> u64 {
     size.0.div_ceil(GIB)
 }
 
+/// So many GiB, as AWS told; if that is more than there can be, the most that there can be.
+pub(super) fn bytes(gib: u64) -> Size {
+    Size(gib.saturating_mul(GIB))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

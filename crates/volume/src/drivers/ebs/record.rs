@@ -11,7 +11,7 @@
 //! Until its first mount a new volume has no `uuid` there: it follows from the volume's ID, which
 //! nobody knows before the call that creates it. What is copied has it spelled out.
 
-use super::GIB;
+use super::parameters;
 use super::settings::{CLUSTER, Settings};
 use crate::cloud::aws;
 use crate::name::{SnapshotName, VolumeId, VolumeName};
@@ -195,9 +195,10 @@ pub(super) fn filesystem(text: &str, id: &str) -> Result<Filesystem> {
         || Error::failed_precondition(format!("tag {FILESYSTEM} is not one of this program"));
     let uuid = |name: &str| pairs.get(name).map(|text| Uuid::parse_str(text)).transpose();
     let covers = pairs.get("covers").map(|text| text.parse().map(Size)).transpose();
+    let own = uuid("uuid").map_err(|_| broken())?;
     Ok(Filesystem {
         fstype: Fstype::parse(pairs.get("type").ok_or_else(broken)?)?,
-        uuid: uuid("uuid").map_err(|_| broken())?.unwrap_or_else(|| derived_uuid(id)),
+        uuid: own.filter(|uuid| !uuid.is_nil()).unwrap_or_else(|| derived_uuid(id)),
         inherited: uuid("inherited").map_err(|_| broken())?,
         fresh: pairs.contains_key("fresh"),
         covers: covers.map_err(|_| broken())?,
@@ -230,13 +231,14 @@ pub(super) fn derived_uuid(words: &str) -> Uuid {
 
 /// What a record says.
 #[derive(Default)]
-struct Said {
-    parameters: Parameters,
-    labels: BTreeMap<String, String>,
-    origin: Option<Origin>,
+pub(super) struct Said {
+    pub parameters: Parameters,
+    pub labels: BTreeMap<String, String>,
+    pub origin: Option<Origin>,
 }
 
-fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Said>> {
+/// What the record says, of which `tag` knows the parts; `None` when there is none.
+pub(super) fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Said>> {
     let Some(text) = joined(tag) else { return Ok(None) };
     let mut pairs = decode(&text)?;
     match pairs.remove("v").as_deref() {
@@ -276,10 +278,10 @@ pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
         ))
     })?;
     let said = said(|key| raw.tag(key)).map_err(about)?;
-    let is_recorded = said.is_some();
+    let (is_recorded, size) = (said.is_some(), parameters::bytes(raw.size));
     let Said { mut parameters, labels, origin } = said.unwrap_or_default();
     if !is_recorded {
-        parameters.size = Some(Size(raw.size * GIB));
+        parameters.size = Some(size);
     }
     let filesystem = match raw.tag(FILESYSTEM) {
         _ if raw.multi_attach_enabled => None,
@@ -289,7 +291,7 @@ pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
     Ok(Volume {
         id: VolumeId::new(raw.id.as_str()),
         name,
-        size: Some(Size(raw.size * GIB)),
+        size: Some(size),
         created: raw.created.parse().unwrap_or(Timestamp::UNIX_EPOCH),
         filesystem,
         parameters,
@@ -360,7 +362,7 @@ pub(super) fn snapshot(raw: &aws::Snapshot) -> Result<Option<Snapshot>> {
     Ok(Some(Snapshot {
         name: SnapshotName::parse(name)?,
         volume: VolumeName::parse(volume)?,
-        size: Size(raw.volume_size * GIB),
+        size: parameters::bytes(raw.volume_size),
         created: raw.started.parse().unwrap_or(Timestamp::UNIX_EPOCH),
         filesystem,
         parameters,
@@ -428,6 +430,15 @@ mod tests {
         for text in ["", "uuid=x", "type=ext4_uuid=x", "type=ntfs_uuid=1", "@", "a=@Z", "=="] {
             assert!(filesystem(text, "vol-1").is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_size_that_no_disk_has_is_no_panic() {
+        let text = "<item><volumeId>vol-1</volumeId><size>18446744073709551615</size><tagSet><item>\
+            <key>Name</key><value>pg</value></item></tagSet></item>";
+        let raw: aws::Volume = quick_xml::de::from_str(text).unwrap();
+        let settings = Settings::parse(&BTreeMap::new()).unwrap();
+        assert_eq!(volume(&settings, &raw).unwrap().size, Some(Size(u64::MAX)));
     }
 
     #[test]
