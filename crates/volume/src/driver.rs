@@ -1,6 +1,7 @@
 //! The seam: what a storage back end is. One trait, one description of it as data, and the source
 //! that it hands to whoever mounts. A driver never mounts, and never decides what a failure means.
 
+use crate::metrics::Calls;
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
 use crate::options::{COMMON, OptionSpec};
 use crate::size::Size;
@@ -180,6 +181,8 @@ pub struct Opening {
     pub options: std::collections::BTreeMap<String, String>,
     /// The machine.
     pub host: Arc<dyn host::Host>,
+    /// Where it counts the calls that it makes of a back end's API.
+    pub calls: Calls,
 }
 
 /// What a driver can do; never changes while it is open. Picks the cases of the conformance suite.

@@ -17,7 +17,7 @@ mod shapes;
 mod variables;
 
 pub use backoff::Backoff;
-pub use call::{Calls, Client};
+pub use call::Client;
 pub use ec2::{Ec2, NewSnapshot, NewVolume, VolumeQuery, code, is_doubtful};
 pub use form::Form;
 pub use identity::Identity;

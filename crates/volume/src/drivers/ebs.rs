@@ -102,7 +102,7 @@ struct Ebs {
 
 fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
     let settings = Settings::parse(&opening.options)?;
-    let client = Arc::new(Client::new(settings.account.clone()));
+    let client = Arc::new(Client::new(settings.account.clone(), opening.calls.clone()));
     let ec2 = Ec2::new(client, settings.scope());
     Ok(Arc::new(Ebs {
         ec2,

@@ -10,15 +10,14 @@ use super::merge::same;
 use super::partition;
 use super::patience::Patience;
 use super::settings::Settings;
+use crate::metrics::Calls;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use error::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -39,9 +38,6 @@ const LONGEST: usize = 64 << 20;
 /// A clock that is off by more is corrected for; AWS takes five minutes.
 const SKEW: i64 = 120;
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
-
-/// How many calls were made, by action.
-pub type Calls = BTreeMap<&'static str, u64>;
 
 /// What may be done about a call whose answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +63,7 @@ pub struct Client {
     ahead: AtomicI64,
     /// The part of it that signatures are corrected for: none as long as AWS takes them.
     corrected: AtomicI64,
-    calls: Mutex<Calls>,
+    calls: Calls,
 }
 
 /// Why an attempt failed.
@@ -81,9 +77,9 @@ enum Failure {
 }
 
 impl Client {
-    /// A client; nothing is contacted yet.
+    /// A client that counts its calls in `calls`; nothing is contacted yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, calls: Calls) -> Self {
         Self {
             keys: Keys::new(settings.clone()),
             settings,
@@ -93,7 +89,7 @@ impl Client {
             limiter: Limiter::default(),
             ahead: AtomicI64::new(0),
             corrected: AtomicI64::new(0),
-            calls: Mutex::default(),
+            calls,
         }
     }
 
@@ -133,16 +129,11 @@ impl Client {
         Timestamp::now().saturating_add(ahead).unwrap_or(Timestamp::MAX)
     }
 
-    /// How many calls were made so far, attempts that failed included.
-    #[must_use]
-    pub fn calls(&self) -> Calls {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// The same account in another region.
     #[must_use]
     pub fn in_region(&self, region: &str) -> Self {
-        Self::new(Settings { region: Some(region.to_owned()), ..self.settings.clone() })
+        let settings = Settings { region: Some(region.to_owned()), ..self.settings.clone() };
+        Self::new(settings, self.calls.clone())
     }
 
     /// Calls `action` of EC2 and reads its answer.
@@ -171,10 +162,13 @@ impl Client {
         let mut backoff = Backoff::new(first, longest, patience.at_most(within));
         let (mut attempts, mut renewed, mut last) = (0, false, None::<Failure>);
         loop {
-            if !self.limiter.turn(action, backoff.left()).await {
+            let Some(held_back) = self.limiter.turn(action, backoff.left()).await else {
                 return Err(last.map_or_else(|| crowded(action), |last| last.error(action)));
-            }
-            let failure = match self.attempt(action, body, backoff.left()).await? {
+            };
+            self.calls.held_back(action, held_back);
+            let answer = self.attempt(body, backoff.left()).await?;
+            self.calls.count(action, answer.as_ref().err().map_or("ok", Failure::outcome));
+            let failure = match answer {
                 Ok(text) => {
                     self.limiter.taken(action);
                     return Ok(text);
@@ -223,12 +217,7 @@ impl Client {
     }
 
     /// One attempt. The outer error is one that no further attempt would mend.
-    async fn attempt(
-        &self,
-        action: &'static str,
-        body: &str,
-        left: Duration,
-    ) -> Result<Result<String, Failure>> {
+    async fn attempt(&self, body: &str, left: Duration) -> Result<Result<String, Failure>> {
         let region = self.region().await?;
         let keys = self.keys.get(&region).await?;
         let endpoint = match &self.settings.endpoint {
@@ -239,7 +228,6 @@ impl Client {
         let headers = self.signed(&url, &keys, &region, body)?;
         let patience = self.settings.patience;
         let http = self.http.get_or_try_init(async || client(patience)).await?;
-        *self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(action).or_default() += 1;
         // Not much longer than there is time for all attempts.
         let within = patience.at_most(ATTEMPT).min(left + patience.at_most(CONNECT));
         let mut request = http.post(&url).timeout(within).body(body.to_owned());
@@ -330,6 +318,18 @@ fn reason(failure: &reqwest::Error) -> String {
 }
 
 impl Failure {
+    /// What it is counted as.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refused(fault) if fault.is_throttling() => "throttled",
+            // What AWS answers when it was only asked whether it would.
+            Self::Refused(fault) if fault.code == "DryRunOperation" => "ok",
+            Self::Refused(fault) => fault.kind().name(),
+            Self::Unsent(_) => "unsent",
+            Self::Lost(_) => "lost",
+        }
+    }
+
     fn error(self, action: &str) -> Error {
         match self {
             Self::Refused(fault) if fault.is_transient() => fault.error(action).with(LOST, true),
