@@ -56,7 +56,8 @@ pub struct Action {
 pub enum Subject {
     /// The service as a whole.
     Service,
-    /// One volume, named first. Nothing else happens to it meanwhile.
+    /// One volume, named first. Nothing else happens to it meanwhile but what the driver
+    /// [joins](Driver::joins) with it.
     Volume,
     /// One snapshot, named first.
     Snapshot,
@@ -268,6 +269,13 @@ pub trait Driver: Send + Sync {
 
     /// What it can do. Plain data, no I/O.
     fn capabilities(&self) -> Capabilities;
+
+    /// Whether it takes `operation` (`expand`, or one of its actions) on a volume while others of
+    /// those it joins go on with it: it makes one of them all. Plain data, no I/O.
+    fn joins(&self, operation: &str) -> bool {
+        let _ = operation;
+        false
+    }
 
     /// Who this machine is to the back end. Cheap; never another machine's name.
     async fn node(&self) -> Result<NodeId>;

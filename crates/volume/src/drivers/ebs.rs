@@ -16,6 +16,7 @@ mod attach;
 mod copies;
 mod create;
 mod devices;
+mod gathering;
 mod holder;
 mod lease;
 mod memory;
@@ -45,6 +46,7 @@ use crate::volume::{Create, Filesystem, Snapshot, Volume};
 use async_trait::async_trait;
 use devices::Devices;
 use error::{Error, Result};
+use gathering::Gathering;
 use host::{Fstype, Host, Outcome};
 use lease::Leases;
 use memory::Memory;
@@ -94,6 +96,7 @@ struct Ebs {
     devices: Devices,
     leases: Leases,
     memory: Memory,
+    gathering: Gathering,
     /// Where links to this machine's disks are.
     links: OnceCell<std::path::PathBuf>,
     /// What AWS allows instances of a type to have.
@@ -111,6 +114,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
         leases: Leases::new(settings.lease),
         settings,
         memory: Memory::new(opening.volumes.join("ebs")),
+        gathering: Gathering::default(),
         links: OnceCell::new(),
         limits: Mutex::default(),
     }))
@@ -163,6 +167,10 @@ impl Driver for Ebs {
             shared: true,
             ephemeral: false,
         }
+    }
+
+    fn joins(&self, operation: &str) -> bool {
+        matches!(operation, "expand" | "modify")
     }
 
     async fn node(&self) -> Result<NodeId> {

@@ -37,6 +37,8 @@ const ATTEMPTS: u32 = 8;
 const LONGEST: usize = 64 << 20;
 /// A clock that is off by more is corrected for; AWS takes five minutes.
 const SKEW: i64 = 120;
+/// Of EC2's API.
+const VERSION: &str = "2016-11-15";
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// What may be done about a call whose answer was lost.
@@ -143,9 +145,29 @@ impl Client {
         form: &Form,
         repeat: Repeat,
     ) -> Result<T> {
-        let body = form.encode(action, "2016-11-15");
+        let body = form.encode(action, VERSION);
+        self.called(action, &|| body.clone(), repeat).await
+    }
+
+    /// As [`call`](Self::call), but what is asked for is only settled when the call is sent, however
+    /// long it was held back; asked again, `form` must answer the same.
+    pub(super) async fn call_late<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        form: &(dyn Fn() -> Form + Sync),
+        repeat: Repeat,
+    ) -> Result<T> {
+        self.called(action, &|| form().encode(action, VERSION), repeat).await
+    }
+
+    async fn called<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        body: &(dyn Fn() -> String + Sync),
+        repeat: Repeat,
+    ) -> Result<T> {
         // On the heap: the futures of callers are deep enough.
-        let text = Box::pin(self.text(action, &body, repeat)).await?;
+        let text = Box::pin(self.text(action, body, repeat)).await?;
         quick_xml::de::from_str(&text).map_err(|failure| {
             Error::unavailable(format!(
                 "the answer of AWS to {action} cannot be read; is there a proxy in between? Try again"
@@ -155,7 +177,12 @@ impl Client {
         })
     }
 
-    async fn text(&self, action: &'static str, body: &str, repeat: Repeat) -> Result<String> {
+    async fn text(
+        &self,
+        action: &'static str,
+        body: &(dyn Fn() -> String + Sync),
+        repeat: Repeat,
+    ) -> Result<String> {
         let within = if repeat == Repeat::Look { LOOK } else { CHANGE };
         let patience = self.settings.patience;
         let (first, longest) = (patience.at_most(FIRST_PAUSE), patience.at_most(LONGEST_PAUSE));
@@ -166,7 +193,7 @@ impl Client {
                 return Err(last.map_or_else(|| crowded(action), |last| last.error(action)));
             };
             self.calls.held_back(action, held_back);
-            let answer = self.attempt(body, backoff.left()).await?;
+            let answer = self.attempt(body(), backoff.left()).await?;
             self.calls.count(action, answer.as_ref().err().map_or("ok", Failure::outcome));
             let failure = match answer {
                 Ok(text) => {
@@ -217,7 +244,7 @@ impl Client {
     }
 
     /// One attempt. The outer error is one that no further attempt would mend.
-    async fn attempt(&self, body: &str, left: Duration) -> Result<Result<String, Failure>> {
+    async fn attempt(&self, body: String, left: Duration) -> Result<Result<String, Failure>> {
         let region = self.region().await?;
         let keys = self.keys.get(&region).await?;
         let endpoint = match &self.settings.endpoint {
@@ -225,12 +252,12 @@ impl Client {
             None => partition::endpoint("ec2", &region, self.settings.fips),
         };
         let url = format!("{endpoint}/");
-        let headers = self.signed(&url, &keys, &region, body)?;
+        let headers = self.signed(&url, &keys, &region, &body)?;
         let patience = self.settings.patience;
         let http = self.http.get_or_try_init(async || client(patience)).await?;
         // Not much longer than there is time for all attempts.
         let within = patience.at_most(ATTEMPT).min(left + patience.at_most(CONNECT));
-        let mut request = http.post(&url).timeout(within).body(body.to_owned());
+        let mut request = http.post(&url).timeout(within).body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -371,4 +398,39 @@ fn client(patience: Patience) -> Result<reqwest::Client> {
         .user_agent(concat!("mobula/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|failure| Error::internal("no HTTP client for AWS").because(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::OnceLock;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_late_call_asks_for_is_settled_when_its_turn_comes() {
+        let key = || Some("key".to_owned());
+        let settings = Settings {
+            region: Some("us-east-1".to_owned()),
+            endpoint: Some("http://127.0.0.1:1".to_owned()),
+            access_key: key(),
+            secret_key: key(),
+            ..Settings::default()
+        };
+        let client = Client::new(settings, Calls::default());
+        client.limiter.complained("A");
+        // Those before it: ten of them in a second.
+        for _ in 0..10 {
+            let limiter = &client.limiter;
+            let _ = tokio::time::timeout(Duration::ZERO, limiter.turn("A", LOOK)).await;
+        }
+        let (came, settled) = (Instant::now(), OnceLock::new());
+        let form = || {
+            let _ = settled.set(came.elapsed());
+            Form::default()
+        };
+        let called: Result<super::super::shapes::Nothing> =
+            client.call_late("A", &form, Repeat::Never).await;
+        assert_eq!(called.expect_err("nobody is there").kind(), error::Kind::Unavailable);
+        let settled = settled.get().copied().unwrap_or_default();
+        assert!(settled >= Duration::from_millis(900), "{settled:?}");
+    }
 }

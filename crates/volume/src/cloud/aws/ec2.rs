@@ -63,6 +63,19 @@ pub struct NewVolume {
     pub token: String,
 }
 
+/// What is to be changed of a volume; `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// In GiB.
+    pub size: Option<u64>,
+    /// `gp3` …
+    pub kind: Option<String>,
+    /// I/O operations per second.
+    pub iops: Option<u64>,
+    /// MiB per second.
+    pub throughput: Option<u64>,
+}
+
 /// A snapshot to be taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewSnapshot {
@@ -227,23 +240,25 @@ impl Ec2 {
         detached.map(drop)
     }
 
-    /// Begins to change a volume. Made again it is refused while it is under way, and lately after
-    /// that: see [`find_modification`](Self::find_modification).
+    /// Begins to change a volume, as `change` says when the call is sent. Made again it is refused
+    /// while it is under way, and lately after that: see
+    /// [`find_modification`](Self::find_modification).
     pub async fn modify_volume(
         &self,
         id: &str,
-        size: Option<u64>,
-        kind: Option<&str>,
-        iops: Option<u64>,
-        throughput: Option<u64>,
+        change: &(dyn Fn() -> Change + Sync),
     ) -> Result<Modification> {
-        let form = Form::default()
-            .set("VolumeId", id)
-            .maybe("Size", size)
-            .maybe("VolumeType", kind)
-            .maybe("Iops", iops)
-            .maybe("Throughput", throughput);
-        let modified: Modified = self.client.call("ModifyVolume", &form, Repeat::Harmless).await?;
+        let form = || {
+            let Change { size, kind, iops, throughput } = change();
+            Form::default()
+                .set("VolumeId", id)
+                .maybe("Size", size)
+                .maybe("VolumeType", kind)
+                .maybe("Iops", iops)
+                .maybe("Throughput", throughput)
+        };
+        let modified: Modified =
+            self.client.call_late("ModifyVolume", &form, Repeat::Harmless).await?;
         Ok(modified.volume_modification)
     }
 
