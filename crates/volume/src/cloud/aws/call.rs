@@ -145,8 +145,19 @@ impl Client {
         form: &Form,
         repeat: Repeat,
     ) -> Result<T> {
+        read_answer(action, &self.answer(action, form, repeat).await?)
+    }
+
+    /// As [`call`](Self::call), but leaves it to the caller to [read](read_answer) the answer.
+    pub(super) async fn answer(
+        &self,
+        action: &'static str,
+        form: &Form,
+        repeat: Repeat,
+    ) -> Result<String> {
         let body = form.encode(action, VERSION);
-        self.called(action, &|| body.clone(), repeat).await
+        // On the heap: the futures of callers are deep enough.
+        Box::pin(self.text(action, &|| body.clone(), repeat)).await
     }
 
     /// As [`call`](Self::call), but what is asked for is only settled when the call is sent, however
@@ -157,24 +168,8 @@ impl Client {
         form: &(dyn Fn() -> Form + Sync),
         repeat: Repeat,
     ) -> Result<T> {
-        self.called(action, &|| form().encode(action, VERSION), repeat).await
-    }
-
-    async fn called<T: DeserializeOwned>(
-        &self,
-        action: &'static str,
-        body: &(dyn Fn() -> String + Sync),
-        repeat: Repeat,
-    ) -> Result<T> {
-        // On the heap: the futures of callers are deep enough.
-        let text = Box::pin(self.text(action, body, repeat)).await?;
-        quick_xml::de::from_str(&text).map_err(|failure| {
-            Error::unavailable(format!(
-                "the answer of AWS to {action} cannot be read; is there a proxy in between? Try again"
-            ))
-            .with(LOST, true)
-            .because(failure)
-        })
+        let body = || form().encode(action, VERSION);
+        read_answer(action, &Box::pin(self.text(action, &body, repeat)).await?)
     }
 
     async fn text(
@@ -315,13 +310,26 @@ impl Client {
     }
 }
 
+/// Reads the answer to `action`.
+pub(super) fn read_answer<T: DeserializeOwned>(action: &str, text: &str) -> Result<T> {
+    quick_xml::de::from_str(text).map_err(|failure| {
+        Error::unavailable(format!(
+            "the answer of AWS to {action} cannot be read; is there a proxy in between? Try again"
+        ))
+        .with(LOST, true)
+        .because(failure)
+    })
+}
+
 async fn read(mut response: reqwest::Response) -> Result<String, Failure> {
     let status = response.status();
     let told = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut bytes = Vec::with_capacity(told.unwrap_or(0).min(LONGEST));
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() <= LONGEST => bytes.extend(chunk),
+            Ok(Some(chunk)) if bytes.len() + chunk.len() <= LONGEST => {
+                bytes.extend_from_slice(&chunk);
+            }
             Ok(Some(_)) => return Err(Failure::Lost(format!("it has more than {LONGEST} bytes"))),
             Ok(None) => break,
             Err(failure) => return Err(Failure::Lost(reason(&failure))),

@@ -1,7 +1,7 @@
 //! The calls of EC2 that volumes need, typed. Look-ups by ID and by name are shared between all who
 //! ask at the same time.
 
-use super::call::{Client, Repeat, is_lost};
+use super::call::{Client, Repeat, is_lost, read_answer};
 use super::fault::code_of;
 use super::form::Form;
 use super::merge::Merge;
@@ -401,28 +401,46 @@ async fn each_volume(
     query: &VolumeQuery,
     mut take: impl FnMut(Volume) + Send,
 ) -> Result<()> {
-    let mut page = page_of_volumes(client, query, None).await?;
+    let mut text = page_of_volumes(client, query, None).await?;
     for _ in 0..PAGES {
-        let mut take_all = || page.volume_set.items.drain(..).for_each(&mut take);
-        let Some(token) = page.next_token.as_deref().filter(|token| !token.is_empty()) else {
-            take_all();
-            return Ok(());
-        };
         // AWS reads the next page while this one is worked on.
-        let next = page_of_volumes(client, query, Some(token));
-        let (next, ()) = tokio::join!(next, async { take_all() });
-        page = next?;
+        let ahead = find_token(&text);
+        let next = async {
+            match ahead {
+                Some(token) => Some(page_of_volumes(client, query, Some(token)).await),
+                None => None,
+            }
+        };
+        let work = async {
+            let page: Volumes = read_answer("DescribeVolumes", &text)?;
+            page.volume_set.items.into_iter().for_each(&mut take);
+            Ok::<_, Error>(page.next_token.filter(|token| !token.is_empty()))
+        };
+        let (next, token) = tokio::join!(next, work);
+        let Some(token) = token? else { return Ok(()) };
+        text = match next {
+            Some(next) if ahead == Some(&token) => next?,
+            _ => page_of_volumes(client, query, Some(&token)).await?,
+        };
     }
     Err(endless("DescribeVolumes"))
+}
+
+/// What is probably the token of the next page, without reading all of this one.
+fn find_token(text: &str) -> Option<&str> {
+    let (_, rest) = text.rsplit_once("<nextToken>")?;
+    let (token, _) = rest.split_once("</nextToken>")?;
+    // What is escaped would have to be read.
+    (!token.is_empty() && !token.contains('&')).then_some(token)
 }
 
 async fn page_of_volumes(
     client: &Client,
     query: &VolumeQuery,
     token: Option<&str>,
-) -> Result<Volumes> {
+) -> Result<String> {
     let form = Form::default().filters(query).set("MaxResults", PAGE).maybe("NextToken", token);
-    client.call("DescribeVolumes", &form, Repeat::Look).await
+    client.answer("DescribeVolumes", &form, Repeat::Look).await
 }
 
 async fn find_instances(client: &Client, ids: Vec<String>) -> Result<HashMap<String, Instance>> {
@@ -447,4 +465,24 @@ fn literal(value: &str) -> String {
         literal.push(c);
     }
     literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_only_asked_for_ahead_by_a_token_that_stands_there_as_it_is() {
+        let page = |rest: &str| format!("<R><volumeSet><item/></volumeSet>{rest}</R>");
+        for (rest, token) in [
+            ("<nextToken>a+b/c==</nextToken>", Some("a+b/c==")),
+            ("<nextToken>a&amp;b</nextToken>", None),
+            ("<nextToken></nextToken>", None),
+            ("<nextToken/>", None),
+            ("<nextToken>cut", None),
+            ("", None),
+        ] {
+            assert_eq!(find_token(&page(rest)), token, "{rest}");
+        }
+    }
 }
