@@ -183,6 +183,7 @@ fn orchestrator(
         volumes: around.paths.volumes().join(name.as_str()),
         options,
         host: Arc::clone(&around.host),
+        calls: around.metrics.calls(name.as_str()),
     })?;
     Orchestrator::open(Opening {
         service: name.clone(),

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use volume::driver::{Attach, Opening};
+use volume::metrics::Calls;
 use volume::options::parse_volume_options;
 use volume::{
     Capabilities, Create, Driver, Origin, Parameters, Size, SnapshotName, Source, Spec, Volume,
@@ -136,6 +137,7 @@ impl Site {
             volumes: self.volumes(),
             options: BTreeMap::new(),
             host: Arc::clone(&self.host),
+            calls: Calls::default(),
         };
         (self.subject.open)(&opening).expect("the driver opens")
     }

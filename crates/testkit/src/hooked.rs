@@ -54,6 +54,10 @@ impl<H: Hook> Driver for Hooked<H> {
         self.driver.capabilities()
     }
 
+    fn joins(&self, operation: &str) -> bool {
+        self.driver.joins(operation)
+    }
+
     async fn node(&self) -> Result<NodeId> {
         self.call("node", self.driver.node()).await
     }

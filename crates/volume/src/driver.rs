@@ -1,6 +1,7 @@
 //! The seam: what a storage back end is. One trait, one description of it as data, and the source
 //! that it hands to whoever mounts. A driver never mounts, and never decides what a failure means.
 
+use crate::metrics::Calls;
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
 use crate::options::{COMMON, OptionSpec};
 use crate::size::Size;
@@ -55,7 +56,8 @@ pub struct Action {
 pub enum Subject {
     /// The service as a whole.
     Service,
-    /// One volume, named first. Nothing else happens to it meanwhile.
+    /// One volume, named first. Nothing else happens to it meanwhile but what the driver
+    /// [joins](Driver::joins) with it.
     Volume,
     /// One snapshot, named first.
     Snapshot,
@@ -180,6 +182,8 @@ pub struct Opening {
     pub options: std::collections::BTreeMap<String, String>,
     /// The machine.
     pub host: Arc<dyn host::Host>,
+    /// Where it counts the calls that it makes of a back end's API.
+    pub calls: Calls,
 }
 
 /// What a driver can do; never changes while it is open. Picks the cases of the conformance suite.
@@ -265,6 +269,13 @@ pub trait Driver: Send + Sync {
 
     /// What it can do. Plain data, no I/O.
     fn capabilities(&self) -> Capabilities;
+
+    /// Whether it takes `operation` (`expand`, or one of its actions) on a volume while others of
+    /// those it joins go on with it: it makes one of them all. Plain data, no I/O.
+    fn joins(&self, operation: &str) -> bool {
+        let _ = operation;
+        false
+    }
 
     /// Who this machine is to the back end. Cheap; never another machine's name.
     async fn node(&self) -> Result<NodeId>;

@@ -16,7 +16,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// How long a driver may take to look something up.
 const LOOK: Option<Duration> = Some(Duration::from_secs(50));
@@ -40,13 +40,22 @@ impl Guard {
     }
 
     /// Waits until no other operation on `name` goes on. Only this name waits.
-    pub async fn lock(&self, name: &str) -> OwnedMutexGuard<()> {
-        self.locks.get(name).lock_owned().await
+    pub async fn lock(&self, name: &str) -> OwnedRwLockWriteGuard<()> {
+        self.locks.get(name).write_owned().await
+    }
+
+    /// As [`lock`](Self::lock), but those whose `operation` the driver joins do not wait for each
+    /// other.
+    pub async fn lock_for(&self, name: &str, operation: &str) -> Box<dyn Send + Sync> {
+        match self.driver.joins(operation) {
+            true => Box::new(self.locks.get(name).read_owned().await),
+            false => Box::new(self.lock(name).await),
+        }
     }
 
     /// The lock of `name` if no operation on it goes on.
-    pub fn try_lock(&self, name: &str) -> Option<OwnedMutexGuard<()>> {
-        self.locks.get(name).try_lock_owned().ok()
+    pub fn try_lock(&self, name: &str) -> Option<OwnedRwLockWriteGuard<()>> {
+        self.locks.get(name).try_write_owned().ok()
     }
 
     async fn call<T>(
@@ -87,6 +96,10 @@ impl Driver for Guard {
 
     fn capabilities(&self) -> Capabilities {
         self.driver.capabilities()
+    }
+
+    fn joins(&self, operation: &str) -> bool {
+        self.driver.joins(operation)
     }
 
     async fn node(&self) -> Result<NodeId> {
@@ -170,10 +183,10 @@ impl Driver for Guard {
 
 /// A lock per name, kept only while somebody has it or waits for it.
 #[derive(Default)]
-struct Locks(Mutex<HashMap<Box<str>, Weak<tokio::sync::Mutex<()>>>>);
+struct Locks(Mutex<HashMap<Box<str>, Weak<RwLock<()>>>>);
 
 impl Locks {
-    fn get(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    fn get(&self, name: &str) -> Arc<RwLock<()>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = locks.get(name).and_then(Weak::upgrade) {
             return lock;
@@ -194,22 +207,22 @@ mod tests {
     #[tokio::test]
     async fn a_locked_name_delays_only_itself() {
         let locks = Locks::default();
-        let held = locks.get("a").lock_owned().await;
-        assert!(locks.get("a").try_lock_owned().is_err());
-        assert!(locks.get("b").try_lock_owned().is_ok());
+        let held = locks.get("a").write_owned().await;
+        assert!(locks.get("a").try_write_owned().is_err());
+        assert!(locks.get("b").try_write_owned().is_ok());
         drop(held);
-        assert!(locks.get("a").try_lock_owned().is_ok());
+        assert!(locks.get("a").try_write_owned().is_ok());
     }
 
     #[tokio::test]
     async fn locks_of_names_that_nobody_uses_are_forgotten() {
         let locks = Locks::default();
-        let held = locks.get("held").lock_owned().await;
+        let held = locks.get("held").write_owned().await;
         for n in 0..1000 {
             drop(locks.get(&n.to_string()));
         }
         assert!(locks.0.lock().unwrap().len() <= 66);
-        assert!(locks.get("held").try_lock_owned().is_err());
+        assert!(locks.get("held").try_write_owned().is_err());
         drop(held);
     }
 }

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Buckets from a quick lookup to a slow cloud, in seconds.
@@ -27,6 +28,20 @@ struct Ended {
     outcome: &'static str,
 }
 
+/// An action of a back end's API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Action {
+    service: String,
+    action: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    service: String,
+    action: &'static str,
+    outcome: &'static str,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
     service: String,
@@ -38,6 +53,30 @@ pub struct Metrics {
     ended: Family<Ended, Counter>,
     seconds: Family<Operation, Histogram, fn() -> Histogram>,
     mounted: Family<Service, Gauge>,
+    answered: Family<Answered, Counter>,
+    held_back: Family<Action, Counter<f64, AtomicU64>>,
+}
+
+/// Where one service's driver counts the calls that it makes of its back end's API; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Calls {
+    metrics: Metrics,
+    service: String,
+}
+
+impl Calls {
+    /// Counts a call of `action` that came to `outcome`: `ok`, a [`Kind`]'s name, or a word for what
+    /// AWS and its like do besides.
+    pub fn count(&self, action: &'static str, outcome: &'static str) {
+        let answered = Answered { service: self.service.clone(), action, outcome };
+        self.metrics.answered.get_or_create(&answered).inc();
+    }
+
+    /// Counts how long a call of `action` was held back, so that there are not too many.
+    pub fn held_back(&self, action: &'static str, waited: Duration) {
+        let action = Action { service: self.service.clone(), action };
+        self.metrics.held_back.get_or_create(&action).inc_by(waited.as_secs_f64());
+    }
 }
 
 impl Default for Metrics {
@@ -47,6 +86,8 @@ impl Default for Metrics {
             ended: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             mounted: Family::default(),
+            answered: Family::default(),
+            held_back: Family::default(),
         }
     }
 }
@@ -72,6 +113,12 @@ impl Metrics {
         self.mounted.get_or_create(&Service { service: service.to_owned() }).set(count);
     }
 
+    /// Where the driver of `service` counts its calls.
+    #[must_use]
+    pub fn calls(&self, service: &str) -> Calls {
+        Calls { metrics: self.clone(), service: service.to_owned() }
+    }
+
     /// All of it in the text format (OpenMetrics 1.0).
     #[must_use]
     pub fn render(&self) -> String {
@@ -84,6 +131,14 @@ impl Metrics {
             self.seconds.clone(),
         );
         registry.register("mounted_volumes", "Volumes mounted now", self.mounted.clone());
+        let answered = self.answered.clone();
+        registry.register("cloud_calls", "Calls of a cloud's API, by what came of them", answered);
+        registry.register_with_unit(
+            "cloud_held_back",
+            "Time that calls of a cloud's API were held back because it had complained of too many",
+            Unit::Seconds,
+            self.held_back.clone(),
+        );
         let mut page = String::new();
         // Writing to a String cannot fail.
         let _ = text::encode(&mut page, &registry);
@@ -97,18 +152,33 @@ mod tests {
     use error::Error;
 
     #[test]
-    fn outcomes_are_counted_by_kind() {
+    fn what_is_counted_is_shown() {
         let metrics = Metrics::default();
         metrics.count("s", "create", &Ok(()), Duration::from_millis(2));
         metrics.count::<()>("s", "create", &Err(Error::not_found("x")), Duration::from_millis(2));
         metrics.set_mounted("s", 3);
+        let calls = metrics.calls("s");
+        calls.count("AttachVolume", "throttled");
+        calls.held_back("AttachVolume", Duration::from_millis(1500));
         let page = metrics.render();
         for line in [
             r#"mobula_operations_total{service="s",operation="create",outcome="not_found"} 1"#,
             r#"mobula_operation_duration_seconds_count{service="s",operation="create"} 2"#,
             r#"mobula_mounted_volumes{service="s"} 3"#,
+            r#"mobula_cloud_calls_total{service="s",action="AttachVolume",outcome="throttled"} 1"#,
+            r#"mobula_cloud_held_back_seconds_total{service="s",action="AttachVolume"} 1.5"#,
         ] {
             assert!(page.contains(line), "{line}\nis not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_described() {
+        let described = include_str!("../../../docs/metrics.md");
+        let page = Metrics::default().render();
+        let names = page.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+        for name in names {
+            assert!(described.contains(&format!("`{name}")), "{name}");
         }
     }
 }

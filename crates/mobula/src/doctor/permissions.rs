@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use volume::driver::{ActionRequest, Opening, PERMISSION_COLUMNS, PERMISSIONS};
+use volume::metrics::Calls;
 use volume::{ServiceName, drivers};
 
 /// How long a back end may take to answer.
@@ -103,6 +104,7 @@ impl Asked {
             volumes: paths.volumes().join(self.name.as_str()),
             options,
             host: Arc::new(host::linux::Linux::default()),
+            calls: Calls::default(),
         })?;
         let action = PERMISSIONS.to_owned();
         let request = ActionRequest { action, subject: None, options: BTreeMap::new() };

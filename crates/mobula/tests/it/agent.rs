@@ -1,5 +1,6 @@
 //! The agent's life: start, crash, restart, reload, stop; and its control API.
 
+use crate::ebs::account::Account;
 use crate::fixture::{Home, PATIENCE, call, eventually, is_root, request};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
@@ -250,6 +251,20 @@ fn health_and_metrics_tell_how_it_is() {
         "{page}"
     );
     home.unmount("a", "i");
+}
+
+#[test]
+fn calls_of_a_cloud_are_counted_for_the_service_that_makes_them() {
+    if !is_root() {
+        return;
+    }
+    let account = Account::without_disks();
+    let home = Home::with(&account.config("i-0a", ""));
+    let _agent = home.start();
+    home.create("a", json!({}));
+    let (_, page) = request(&home.control(), "GET", "/metrics", "");
+    let line = r#"mobula_cloud_calls_total{service="mobula",action="CreateVolume",outcome="ok"} 1"#;
+    assert!(page["text"].as_str().unwrap().contains(line), "{page}");
 }
 
 #[test]

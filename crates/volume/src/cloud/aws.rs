@@ -19,10 +19,11 @@ mod shapes;
 mod variables;
 
 pub use backoff::Backoff;
-pub use call::{Calls, Client};
-pub use ec2::{Ec2, NewSnapshot, NewVolume, VolumeQuery, code, is_doubtful};
+pub use call::Client;
+pub use ec2::{Change, Ec2, NewSnapshot, NewVolume, VolumeQuery, code, is_doubtful};
 pub use form::Form;
 pub use identity::Identity;
+pub use merge::same;
 pub use patience::Patience;
 pub use settings::Settings;
 pub use shapes::{

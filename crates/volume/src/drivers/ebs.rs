@@ -16,6 +16,7 @@ mod attach;
 mod copies;
 mod create;
 mod devices;
+mod gathering;
 mod holder;
 mod lease;
 mod memory;
@@ -47,6 +48,7 @@ use crate::volume::{Create, Filesystem, Snapshot, Volume};
 use async_trait::async_trait;
 use devices::Devices;
 use error::{Error, Result};
+use gathering::Gathering;
 use host::{Fstype, Host, Outcome};
 use lease::Leases;
 use memory::Memory;
@@ -96,6 +98,7 @@ struct Ebs {
     devices: Devices,
     leases: Leases,
     memory: Memory,
+    gathering: Gathering,
     /// Where links to this machine's disks are.
     links: OnceCell<std::path::PathBuf>,
     /// What AWS allows instances of a type to have.
@@ -104,7 +107,7 @@ struct Ebs {
 
 fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
     let settings = Settings::parse(&opening.options)?;
-    let client = Arc::new(Client::new(settings.account.clone()));
+    let client = Arc::new(Client::new(settings.account.clone(), opening.calls.clone()));
     let ec2 = Ec2::new(client, settings.scope());
     Ok(Arc::new(Ebs {
         ec2,
@@ -113,6 +116,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
         leases: Leases::new(settings.lease),
         settings,
         memory: Memory::new(opening.volumes.join("ebs")),
+        gathering: Gathering::default(),
         links: OnceCell::new(),
         limits: Mutex::default(),
     }))
@@ -165,6 +169,10 @@ impl Driver for Ebs {
             shared: true,
             ephemeral: false,
         }
+    }
+
+    fn joins(&self, operation: &str) -> bool {
+        matches!(operation, "expand" | "modify")
     }
 
     async fn node(&self) -> Result<NodeId> {

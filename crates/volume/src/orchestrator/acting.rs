@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 impl Orchestrator {
     /// Does one of the driver's own actions. Nothing else happens meanwhile to the volume that it is
-    /// about.
+    /// about, but for what the driver joins with it.
     pub async fn act(
         &self,
         action: &str,
@@ -31,7 +31,7 @@ impl Orchestrator {
             _ => None,
         };
         let _lock = match &locked {
-            Some(name) => Some(self.driver.lock(name).await),
+            Some(name) => Some(self.driver.lock_for(name, action).await),
             None => None,
         };
         tracing::info!(service = %self.service, action, subject, "action asked for");

@@ -47,7 +47,7 @@ impl Orchestrator {
     ///
     /// Mounted, and cannot grow online → `FailedPrecondition`, and nothing changes.
     pub async fn expand(&self, name: &VolumeName, size: Size) -> Result<Outcome<Expanded>> {
-        let _lock = self.driver.lock(name.as_str()).await;
+        let _lock = self.driver.lock_for(name.as_str(), "expand").await;
         let volume = self.require(name).await?;
         // Mounted read-only, it does not grow at once.
         let mounted = match volume.parameters.is_read_only() {
@@ -72,6 +72,8 @@ impl Orchestrator {
         if let (Some((device, target)), Some(fstype), true) = (mounted, fstype, behind)
             && self.host.can_grow(fstype, true)
         {
+            // Others may have grown the same device.
+            let _one_at_a_time = self.driver.lock(&format!("growth of {name}")).await;
             let host = Arc::clone(&self.host);
             let grown = blocking(move || {
                 host.grow(&device, fstype, Some(&target))?;

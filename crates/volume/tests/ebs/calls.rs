@@ -141,6 +141,32 @@ async fn whatever_a_call_meets_for_a_moment_the_work_is_done_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_are_counted_by_what_came_of_them() {
+    let lab = Lab::without_disks().await;
+    let driver = lab.fast(HERE);
+    lab.sim.inject(Fault::new(Effect::Throttle).on("CreateVolume").times(3));
+    let volume = create(&driver, "pg").await;
+    lab.sim.inject(Fault::new(Effect::DropAnswer).on("AttachVolume").times(1));
+    attach(&driver, &volume.id, HERE).await.unwrap();
+    lab.sim.inject(Fault::new(error("UnauthorizedOperation", 403)).on("CreateSnapshot"));
+    driver.snapshot(&volume.id, &snapshot_named("s")).await.unwrap_err();
+    let page = lab.metrics.render();
+    for (action, outcome, count) in [
+        ("CreateVolume", "throttled", 3),
+        ("CreateVolume", "ok", 1),
+        ("AttachVolume", "lost", 1),
+        ("CreateSnapshot", "permission_denied", 1),
+    ] {
+        let labels = format!(r#"{{service="ebs",action="{action}",outcome="{outcome}"}} {count}"#);
+        assert!(page.contains(&format!("mobula_cloud_calls_total{labels}\n")), "{labels}: {page}");
+    }
+    // Since it complained, the calls were made one after another.
+    let line = r#"mobula_cloud_held_back_seconds_total{service="ebs",action="CreateVolume"} "#;
+    let seconds = page.lines().find_map(|found| found.strip_prefix(line));
+    assert!(seconds.unwrap().parse::<f64>().unwrap() > 0.01, "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trouble_that_does_not_end_is_told_after_a_bounded_number_of_calls() {
     let troubles =
         [Effect::Throttle, error("InternalError", 500), Effect::Reset, Effect::DropAnswer];

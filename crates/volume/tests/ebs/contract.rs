@@ -25,7 +25,7 @@ fn subject() -> Subject {
                 tokio::runtime::Handle::current().block_on(Simulator::start(config)).unwrap()
             })
         });
-        open(&opening.volumes, account, HERE, &[])
+        open(&opening.volumes, account, HERE, &[], opening.calls.clone())
     })
 }
 

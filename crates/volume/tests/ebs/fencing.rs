@@ -22,6 +22,7 @@ use testkit::root::is_root;
 use testkit::service::{Service, sized, standing};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
+use volume::metrics::Calls;
 use volume::{Driver, Orchestrator, Size};
 
 const ROUNDS: u64 = 100;
@@ -123,7 +124,7 @@ impl Machine {
     /// Starts an agent on what the one before has left.
     fn start(&self, lab: &Lab) {
         self.every.store(EVERY.as_millis() as u64, Ordering::Relaxed);
-        let driver = open(&self.root, &lab.sim, self.instance, &OPTIONS).unwrap();
+        let driver = open(&self.root, &lab.sim, self.instance, &OPTIONS, Calls::default()).unwrap();
         let service = Service::new(&self.root, driver.clone(), self.linux.clone()).open();
         let (kept, every) = (service.clone(), self.every.clone());
         let keeper = self.processor.spawn(async move {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use testkit::judges::{python, script};
 use volume::driver::{Attach, Opening, Page, Source};
 use volume::drivers::ebs;
+use volume::metrics::Calls;
 use volume::name::NodeId;
 use volume::{Driver, Size, SnapshotName, Volume};
 
@@ -123,7 +124,8 @@ impl Moto {
         options.extend(keys);
         // Where nobody can write: what it remembers is nobody's else.
         let volumes = PathBuf::from("/proc/none");
-        (ebs::SPEC.open)(&Opening { volumes, options, host: Arc::new(Linux::default()) })
+        let (host, calls) = (Arc::new(Linux::default()), Calls::default());
+        (ebs::SPEC.open)(&Opening { volumes, options, host, calls })
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use volume::cloud::aws;
 use volume::driver::{ActionRequest, Attach, Opening, Report};
 use volume::drivers::ebs;
+use volume::metrics::{Calls, Metrics};
 use volume::options::parse_volume_options;
 use volume::{
     Create, Driver, NodeId, Outcome, Parameters, Size, SnapshotName, Source, Volume, VolumeId,
@@ -27,6 +28,7 @@ pub(crate) const FAR: &str = "i-far";
 pub(crate) struct Lab {
     pub(crate) sim: Simulator,
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) metrics: Metrics,
     opened: AtomicUsize,
 }
 
@@ -43,17 +45,18 @@ pub(crate) fn config(dir: &Path) -> Config {
     Config { instances, disks, ..Config::default() }
 }
 
-/// The driver on `instance` of a simulator, with what it remembers in `volumes`.
+/// The driver on `instance` of a simulator, with what it remembers in `volumes`. It counts in `calls`.
 pub(crate) fn open(
     volumes: &Path,
     sim: &Simulator,
     instance: &str,
     options: &[(&str, &str)],
+    calls: Calls,
 ) -> Result<Arc<dyn Driver>> {
     let mut all = BTreeMap::from([("simulator".to_owned(), sim.endpoint(instance))]);
     all.extend(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let host: Arc<dyn Host> = Arc::new(Linux::default());
-    (ebs::SPEC.open)(&Opening { volumes: volumes.to_owned(), options: all, host })
+    (ebs::SPEC.open)(&Opening { volumes: volumes.to_owned(), options: all, host, calls })
 }
 
 impl Lab {
@@ -68,7 +71,7 @@ impl Lab {
         let mut config = config(dir.path());
         change(&mut config);
         let sim = Simulator::start(config).await.unwrap();
-        Self { sim, dir, opened: AtomicUsize::new(0) }
+        Self { sim, dir, metrics: Metrics::default(), opened: AtomicUsize::new(0) }
     }
 
     /// An account without disks, for everybody.
@@ -84,7 +87,7 @@ impl Lab {
     pub(crate) fn open(&self, instance: &str, options: &[(&str, &str)]) -> Result<Arc<dyn Driver>> {
         let count = self.opened.fetch_add(1, Ordering::Relaxed);
         let volumes = self.dir.path().join(format!("volumes-{count}"));
-        open(&volumes, &self.sim, instance, options)
+        open(&volumes, &self.sim, instance, options, self.metrics.calls("ebs"))
     }
 
     /// The driver on a machine where a twentieth of the usual time is all that AWS gets.
@@ -102,7 +105,7 @@ impl Lab {
             secret_key: Some(keys.secret_key),
             ..aws::Settings::default()
         };
-        aws::Ec2::new(Arc::new(aws::Client::new(settings)), Vec::new())
+        aws::Ec2::new(Arc::new(aws::Client::new(settings, Calls::default())), Vec::new())
     }
 
     /// A volume that another program made, with nothing but a name, or not even that.

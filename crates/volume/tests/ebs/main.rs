@@ -11,6 +11,7 @@ mod contract;
 mod devices;
 mod economy;
 mod fencing;
+mod gathering;
 mod identity;
 mod judged;
 mod lab;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use testkit::service::{Service, request, standing, volume};
 use volume::driver::Opening;
+use volume::metrics::Calls;
 use volume::orchestrator::Request;
 use volume::{Driver, Orchestrator, Parameters, Size, Spec, drivers};
 
@@ -46,7 +47,8 @@ impl Machine {
 
     fn driver_in(&self, spec: &Spec, volumes: &Path) -> Arc<dyn Driver> {
         let (volumes, options) = (volumes.to_owned(), BTreeMap::new());
-        (spec.open)(&Opening { volumes, options, host: self.host() }).unwrap()
+        let calls = Calls::default();
+        (spec.open)(&Opening { volumes, options, host: self.host(), calls }).unwrap()
     }
 
     fn volumes(&self) -> PathBuf {

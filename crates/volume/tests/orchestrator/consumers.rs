@@ -9,6 +9,7 @@ use std::sync::Arc;
 use testkit::service::{Service, request, volume};
 use volume::driver::Opening;
 use volume::ledger::State;
+use volume::metrics::Calls;
 use volume::{Orchestrator, Spec, drivers};
 
 /// moby#35120: a container that failed to start gives back a volume that another one uses.
@@ -165,6 +166,7 @@ async fn of(spec: &'static Spec) -> (tempfile::TempDir, Fake, Arc<Orchestrator>)
         volumes: dir.path().join("volumes"),
         options: BTreeMap::new(),
         host: Arc::new(fake.clone()),
+        calls: Calls::default(),
     };
     let driver = (spec.open)(&opening).unwrap();
     let service = Service::new(dir.path(), driver, Arc::new(fake.clone())).open();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use testkit::service::{Bench, Service, request, standing, volume};
 use volume::driver::Opening;
 use volume::ledger::{ConsumerKind, Entry, State};
+use volume::metrics::Calls;
 use volume::{Orchestrator, drivers};
 
 async fn restarted(bench: &Bench) -> Arc<Orchestrator> {
@@ -148,6 +149,7 @@ async fn a_volume_of_a_newer_version_is_refused_and_gets_no_twin() {
         volumes: bench.dir.path().join("volumes"),
         options: BTreeMap::new(),
         host: Arc::new(bench.fake.clone()),
+        calls: Calls::default(),
     };
     let driver = (drivers::local::SPEC.open)(&opening).unwrap();
     let service = Service { driver, ..bench.service.clone() }.open();

@@ -1,7 +1,7 @@
 //! A door for fuzz/, which the feature `fuzzing` opens: whatever AWS may have answered, read as
 //! everything that it could be.
 
-use super::call::parse;
+use super::call::read_answer as parse;
 use super::fault::Fault;
 use super::shapes::{
     Attachment, Copied, FastRestores, InstanceTypes, Modifications, Modified, Nothing,

@@ -10,15 +10,14 @@ use super::merge::same;
 use super::partition;
 use super::patience::Patience;
 use super::settings::Settings;
+use crate::metrics::Calls;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use error::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -38,10 +37,9 @@ const ATTEMPTS: u32 = 8;
 const LONGEST: usize = 64 << 20;
 /// A clock that is off by more is corrected for; AWS takes five minutes.
 const SKEW: i64 = 120;
+/// Of EC2's API.
+const VERSION: &str = "2016-11-15";
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
-
-/// How many calls were made, by action.
-pub type Calls = BTreeMap<&'static str, u64>;
 
 /// What may be done about a call whose answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +65,7 @@ pub struct Client {
     ahead: AtomicI64,
     /// The part of it that signatures are corrected for: none as long as AWS takes them.
     corrected: AtomicI64,
-    calls: Mutex<Calls>,
+    calls: Calls,
 }
 
 /// Why an attempt failed.
@@ -81,9 +79,9 @@ enum Failure {
 }
 
 impl Client {
-    /// A client; nothing is contacted yet.
+    /// A client that counts its calls in `calls`; nothing is contacted yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, calls: Calls) -> Self {
         Self {
             keys: Keys::new(settings.clone()),
             settings,
@@ -93,7 +91,7 @@ impl Client {
             limiter: Limiter::default(),
             ahead: AtomicI64::new(0),
             corrected: AtomicI64::new(0),
-            calls: Mutex::default(),
+            calls,
         }
     }
 
@@ -133,16 +131,11 @@ impl Client {
         Timestamp::now().saturating_add(ahead).unwrap_or(Timestamp::MAX)
     }
 
-    /// How many calls were made so far, attempts that failed included.
-    #[must_use]
-    pub fn calls(&self) -> Calls {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// The same account in another region.
     #[must_use]
     pub fn in_region(&self, region: &str) -> Self {
-        Self::new(Settings { region: Some(region.to_owned()), ..self.settings.clone() })
+        let settings = Settings { region: Some(region.to_owned()), ..self.settings.clone() };
+        Self::new(settings, self.calls.clone())
     }
 
     /// Calls `action` of EC2 and reads its answer.
@@ -152,23 +145,52 @@ impl Client {
         form: &Form,
         repeat: Repeat,
     ) -> Result<T> {
-        let body = form.encode(action, "2016-11-15");
-        // On the heap: the futures of callers are deep enough.
-        let text = Box::pin(self.text(action, &body, repeat)).await?;
-        parse(action, &text)
+        read_answer(action, &self.answer(action, form, repeat).await?)
     }
 
-    async fn text(&self, action: &'static str, body: &str, repeat: Repeat) -> Result<String> {
+    /// As [`call`](Self::call), but leaves it to the caller to [read](read_answer) the answer.
+    pub(super) async fn answer(
+        &self,
+        action: &'static str,
+        form: &Form,
+        repeat: Repeat,
+    ) -> Result<String> {
+        let body = form.encode(action, VERSION);
+        // On the heap: the futures of callers are deep enough.
+        Box::pin(self.text(action, &|| body.clone(), repeat)).await
+    }
+
+    /// As [`call`](Self::call), but what is asked for is only settled when the call is sent, however
+    /// long it was held back; asked again, `form` must answer the same.
+    pub(super) async fn call_late<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        form: &(dyn Fn() -> Form + Sync),
+        repeat: Repeat,
+    ) -> Result<T> {
+        let body = || form().encode(action, VERSION);
+        read_answer(action, &Box::pin(self.text(action, &body, repeat)).await?)
+    }
+
+    async fn text(
+        &self,
+        action: &'static str,
+        body: &(dyn Fn() -> String + Sync),
+        repeat: Repeat,
+    ) -> Result<String> {
         let within = if repeat == Repeat::Look { LOOK } else { CHANGE };
         let patience = self.settings.patience;
         let (first, longest) = (patience.at_most(FIRST_PAUSE), patience.at_most(LONGEST_PAUSE));
         let mut backoff = Backoff::new(first, longest, patience.at_most(within));
         let (mut attempts, mut renewed, mut last) = (0, false, None::<Failure>);
         loop {
-            if !self.limiter.turn(action, backoff.left()).await {
+            let Some(held_back) = self.limiter.turn(action, backoff.left()).await else {
                 return Err(last.map_or_else(|| crowded(action), |last| last.error(action)));
-            }
-            let failure = match self.attempt(action, body, backoff.left()).await? {
+            };
+            self.calls.held_back(action, held_back);
+            let answer = self.attempt(body(), backoff.left()).await?;
+            self.calls.count(action, answer.as_ref().err().map_or("ok", Failure::outcome));
+            let failure = match answer {
                 Ok(text) => {
                     self.limiter.taken(action);
                     return Ok(text);
@@ -217,12 +239,7 @@ impl Client {
     }
 
     /// One attempt. The outer error is one that no further attempt would mend.
-    async fn attempt(
-        &self,
-        action: &'static str,
-        body: &str,
-        left: Duration,
-    ) -> Result<Result<String, Failure>> {
+    async fn attempt(&self, body: String, left: Duration) -> Result<Result<String, Failure>> {
         let region = self.region().await?;
         let keys = self.keys.get(&region).await?;
         let endpoint = match &self.settings.endpoint {
@@ -230,13 +247,12 @@ impl Client {
             None => partition::endpoint("ec2", &region, self.settings.fips),
         };
         let url = format!("{endpoint}/");
-        let headers = self.signed(&url, &keys, &region, body)?;
+        let headers = self.signed(&url, &keys, &region, &body)?;
         let patience = self.settings.patience;
         let http = self.http.get_or_try_init(async || client(patience)).await?;
-        *self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(action).or_default() += 1;
         // Not much longer than there is time for all attempts.
         let within = patience.at_most(ATTEMPT).min(left + patience.at_most(CONNECT));
-        let mut request = http.post(&url).timeout(within).body(body.to_owned());
+        let mut request = http.post(&url).timeout(within).body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -294,8 +310,8 @@ impl Client {
     }
 }
 
-/// The answer to `action` with this body.
-pub(super) fn parse<T: DeserializeOwned>(action: &str, text: &str) -> Result<T> {
+/// Reads the answer to `action`.
+pub(super) fn read_answer<T: DeserializeOwned>(action: &str, text: &str) -> Result<T> {
     quick_xml::de::from_str(text).map_err(|failure| {
         Error::unavailable(format!(
             "the answer of AWS to {action} cannot be read; is there a proxy in between? Try again"
@@ -311,7 +327,9 @@ async fn read(mut response: reqwest::Response) -> Result<String, Failure> {
     let mut bytes = Vec::with_capacity(told.unwrap_or(0).min(LONGEST));
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() <= LONGEST => bytes.extend(chunk),
+            Ok(Some(chunk)) if bytes.len() + chunk.len() <= LONGEST => {
+                bytes.extend_from_slice(&chunk);
+            }
             Ok(Some(_)) => return Err(Failure::Lost(format!("it has more than {LONGEST} bytes"))),
             Ok(None) => break,
             Err(failure) => return Err(Failure::Lost(reason(&failure))),
@@ -335,6 +353,18 @@ fn reason(failure: &reqwest::Error) -> String {
 }
 
 impl Failure {
+    /// What it is counted as.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refused(fault) if fault.is_throttling() => "throttled",
+            // What AWS answers when it was only asked whether it would.
+            Self::Refused(fault) if fault.code == "DryRunOperation" => "ok",
+            Self::Refused(fault) => fault.kind().name(),
+            Self::Unsent(_) => "unsent",
+            Self::Lost(_) => "lost",
+        }
+    }
+
     fn error(self, action: &str) -> Error {
         match self {
             Self::Refused(fault) if fault.is_transient() => fault.error(action).with(LOST, true),
@@ -376,4 +406,39 @@ fn client(patience: Patience) -> Result<reqwest::Client> {
         .user_agent(concat!("mobula/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|failure| Error::internal("no HTTP client for AWS").because(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::OnceLock;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_late_call_asks_for_is_settled_when_its_turn_comes() {
+        let key = || Some("key".to_owned());
+        let settings = Settings {
+            region: Some("us-east-1".to_owned()),
+            endpoint: Some("http://127.0.0.1:1".to_owned()),
+            access_key: key(),
+            secret_key: key(),
+            ..Settings::default()
+        };
+        let client = Client::new(settings, Calls::default());
+        client.limiter.complained("A");
+        // Those before it: ten of them in a second.
+        for _ in 0..10 {
+            let limiter = &client.limiter;
+            let _ = tokio::time::timeout(Duration::ZERO, limiter.turn("A", LOOK)).await;
+        }
+        let (came, settled) = (Instant::now(), OnceLock::new());
+        let form = || {
+            let _ = settled.set(came.elapsed());
+            Form::default()
+        };
+        let called: Result<super::super::shapes::Nothing> =
+            client.call_late("A", &form, Repeat::Never).await;
+        assert_eq!(called.expect_err("nobody is there").kind(), error::Kind::Unavailable);
+        let settled = settled.get().copied().unwrap_or_default();
+        assert!(settled >= Duration::from_millis(900), "{settled:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The calls of EC2 that volumes need, typed. Look-ups by ID and by name are shared between all who
 //! ask at the same time.
 
-use super::call::{Client, Repeat, is_lost};
+use super::call::{Client, Repeat, is_lost, read_answer};
 use super::fault::code_of;
 use super::form::Form;
 use super::merge::Merge;
@@ -61,6 +61,19 @@ pub struct NewVolume {
     pub tags: BTreeMap<String, String>,
     /// The same token again makes no second volume.
     pub token: String,
+}
+
+/// What is to be changed of a volume; `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// In GiB.
+    pub size: Option<u64>,
+    /// `gp3` …
+    pub kind: Option<String>,
+    /// I/O operations per second.
+    pub iops: Option<u64>,
+    /// MiB per second.
+    pub throughput: Option<u64>,
 }
 
 /// A snapshot to be taken.
@@ -227,23 +240,25 @@ impl Ec2 {
         detached.map(drop)
     }
 
-    /// Begins to change a volume. Made again it is refused while it is under way, and lately after
-    /// that: see [`find_modification`](Self::find_modification).
+    /// Begins to change a volume, as `change` says when the call is sent. Made again it is refused
+    /// while it is under way, and lately after that: see
+    /// [`find_modification`](Self::find_modification).
     pub async fn modify_volume(
         &self,
         id: &str,
-        size: Option<u64>,
-        kind: Option<&str>,
-        iops: Option<u64>,
-        throughput: Option<u64>,
+        change: &(dyn Fn() -> Change + Sync),
     ) -> Result<Modification> {
-        let form = Form::default()
-            .set("VolumeId", id)
-            .maybe("Size", size)
-            .maybe("VolumeType", kind)
-            .maybe("Iops", iops)
-            .maybe("Throughput", throughput);
-        let modified: Modified = self.client.call("ModifyVolume", &form, Repeat::Harmless).await?;
+        let form = || {
+            let Change { size, kind, iops, throughput } = change();
+            Form::default()
+                .set("VolumeId", id)
+                .maybe("Size", size)
+                .maybe("VolumeType", kind)
+                .maybe("Iops", iops)
+                .maybe("Throughput", throughput)
+        };
+        let modified: Modified =
+            self.client.call_late("ModifyVolume", &form, Repeat::Harmless).await?;
         Ok(modified.volume_modification)
     }
 
@@ -386,28 +401,46 @@ async fn each_volume(
     query: &VolumeQuery,
     mut take: impl FnMut(Volume) + Send,
 ) -> Result<()> {
-    let mut page = page_of_volumes(client, query, None).await?;
+    let mut text = page_of_volumes(client, query, None).await?;
     for _ in 0..PAGES {
-        let mut take_all = || page.volume_set.items.drain(..).for_each(&mut take);
-        let Some(token) = page.next_token.as_deref().filter(|token| !token.is_empty()) else {
-            take_all();
-            return Ok(());
-        };
         // AWS reads the next page while this one is worked on.
-        let next = page_of_volumes(client, query, Some(token));
-        let (next, ()) = tokio::join!(next, async { take_all() });
-        page = next?;
+        let ahead = find_token(&text);
+        let next = async {
+            match ahead {
+                Some(token) => Some(page_of_volumes(client, query, Some(token)).await),
+                None => None,
+            }
+        };
+        let work = async {
+            let page: Volumes = read_answer("DescribeVolumes", &text)?;
+            page.volume_set.items.into_iter().for_each(&mut take);
+            Ok::<_, Error>(page.next_token.filter(|token| !token.is_empty()))
+        };
+        let (next, token) = tokio::join!(next, work);
+        let Some(token) = token? else { return Ok(()) };
+        text = match next {
+            Some(next) if ahead == Some(&token) => next?,
+            _ => page_of_volumes(client, query, Some(&token)).await?,
+        };
     }
     Err(endless("DescribeVolumes"))
+}
+
+/// What is probably the token of the next page, without reading all of this one.
+fn find_token(text: &str) -> Option<&str> {
+    let (_, rest) = text.rsplit_once("<nextToken>")?;
+    let (token, _) = rest.split_once("</nextToken>")?;
+    // What is escaped would have to be read.
+    (!token.is_empty() && !token.contains('&')).then_some(token)
 }
 
 async fn page_of_volumes(
     client: &Client,
     query: &VolumeQuery,
     token: Option<&str>,
-) -> Result<Volumes> {
+) -> Result<String> {
     let form = Form::default().filters(query).set("MaxResults", PAGE).maybe("NextToken", token);
-    client.call("DescribeVolumes", &form, Repeat::Look).await
+    client.answer("DescribeVolumes", &form, Repeat::Look).await
 }
 
 async fn find_instances(client: &Client, ids: Vec<String>) -> Result<HashMap<String, Instance>> {
@@ -432,4 +465,24 @@ fn literal(value: &str) -> String {
         literal.push(c);
     }
     literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_only_asked_for_ahead_by_a_token_that_stands_there_as_it_is() {
+        let page = |rest: &str| format!("<R><volumeSet><item/></volumeSet>{rest}</R>");
+        for (rest, token) in [
+            ("<nextToken>a+b/c==</nextToken>", Some("a+b/c==")),
+            ("<nextToken>a&amp;b</nextToken>", None),
+            ("<nextToken></nextToken>", None),
+            ("<nextToken/>", None),
+            ("<nextToken>cut", None),
+            ("", None),
+        ] {
+            assert_eq!(find_token(&page(rest)), token, "{rest}");
+        }
+    }
 }

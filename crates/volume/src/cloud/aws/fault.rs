@@ -106,7 +106,8 @@ impl Fault {
         )
     }
 
-    fn kind(&self) -> Kind {
+    /// Its kind, by its code.
+    pub(super) fn kind(&self) -> Kind {
         match self.code.as_str() {
             code if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") => {
                 Kind::NotFound

@@ -28,26 +28,26 @@ struct Rate {
 }
 
 impl Limiter {
-    /// Waits for this call's turn, if that comes `within`; otherwise `false` at once: whoever cannot
-    /// wait that long must not make those behind him wait.
-    pub(super) async fn turn(&self, action: &'static str, within: Duration) -> bool {
-        let at = {
+    /// Waits for this call's turn, if that comes `within`, and tells how long; otherwise `None` at
+    /// once: whoever cannot wait that long must not make those behind him wait.
+    pub(super) async fn turn(&self, action: &'static str, within: Duration) -> Option<Duration> {
+        let (now, at) = {
             let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            let Some(rate) = rates.get_mut(action) else { return true };
+            let Some(rate) = rates.get_mut(action) else { return Some(Duration::ZERO) };
             if now.duration_since(rate.complained) > FORGIVEN {
                 rates.remove(action);
-                return true;
+                return Some(Duration::ZERO);
             }
             let at = rate.next.max(now);
             if at > now + within {
-                return false;
+                return None;
             }
             rate.next = at + Duration::from_secs_f64(1.0 / rate.per_second);
-            at
+            (now, at)
         };
         tokio::time::sleep_until(at).await;
-        true
+        Some(at - now)
     }
 
     /// AWS said that there were too many.
@@ -79,7 +79,7 @@ mod tests {
     async fn ten(limiter: &Limiter) -> Duration {
         let began = Instant::now();
         for _ in 0..10 {
-            assert!(limiter.turn("A", Duration::from_secs(60)).await);
+            assert!(limiter.turn("A", Duration::from_secs(60)).await.is_some());
         }
         began.elapsed()
     }
@@ -92,7 +92,7 @@ mod tests {
         let slow = ten(&limiter).await;
         assert!(slow >= Duration::from_millis(800), "{slow:?}");
         let began = Instant::now();
-        assert!(limiter.turn("B", Duration::ZERO).await);
+        assert_eq!(limiter.turn("B", Duration::ZERO).await, Some(Duration::ZERO));
         assert_eq!(began.elapsed(), Duration::ZERO);
         tokio::time::sleep(FORGIVEN * 2).await;
         assert_eq!(ten(&limiter).await, Duration::ZERO);
@@ -118,9 +118,10 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         let (began, patience) = (Instant::now(), Duration::from_secs(3));
-        assert!(limiter.turn("A", patience).await && limiter.turn("A", patience).await);
+        let told = [limiter.turn("A", patience).await, limiter.turn("A", patience).await];
         let waited = began.elapsed();
-        assert!(!limiter.turn("A", Duration::from_millis(500)).await);
+        assert_eq!(told.into_iter().flatten().sum::<Duration>(), waited);
+        assert_eq!(limiter.turn("A", Duration::from_millis(500)).await, None);
         assert_eq!(began.elapsed(), waited);
     }
 

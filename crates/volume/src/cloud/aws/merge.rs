@@ -96,7 +96,7 @@ impl<V> Drop for Asking<V> {
 }
 
 /// The same error once more.
-pub(super) fn same(error: &Error) -> Error {
+pub fn same(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.chain());
     error.context().iter().fold(copy, |copy, (key, value)| copy.with(key, value))
 }

@@ -1,9 +1,8 @@
 //! What people can ask of EBS besides: `mobula ebs …`.
 
 use super::Ebs;
-use super::modify::Change;
 use super::parameters;
-use crate::cloud::aws;
+use crate::cloud::aws::{self, Change};
 use crate::driver::{Action, ActionRequest, Report, Subject, Told};
 use crate::name::{SnapshotName, VolumeName};
 use crate::options::{OptionSpec, Unit, parse_bool};

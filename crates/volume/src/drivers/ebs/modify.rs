@@ -1,13 +1,13 @@
 //! Changes of a volume: larger, faster, of another type. AWS makes one change at a time, and takes
-//! the next only hours later; all that is wanted goes into one call.
+//! the next only hours later; all that is wanted at the same time goes into one call.
 
 use super::wait::VISIBLE;
 use super::{Ebs, parameters, record};
-use crate::cloud::aws::{self, Modification};
+use crate::cloud::aws::{self, Change, Modification};
 use crate::name::VolumeId;
 use crate::size::Size;
 use crate::volume::{Filesystem, Volume};
-use error::{Error, Result};
+use error::{Error, Kind, Result};
 use host::{Outcome, failpoint};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -18,18 +18,9 @@ const MODIFIED: Duration = Duration::from_secs(600);
 /// How long AWS takes no further change. <https://docs.aws.amazon.com/ebs/latest/userguide/modify-volume-requirements.html>
 const COOLDOWN: SignedDuration = SignedDuration::from_hours(6);
 
-/// What is to be changed; `None` stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Change {
-    /// In GiB.
-    pub size: Option<u64>,
-    /// `gp3` …
-    pub kind: Option<String>,
-    /// I/O operations per second.
-    pub iops: Option<u64>,
-    /// MiB per second.
-    pub throughput: Option<u64>,
-}
+/// How long a change waits for others to join it: what is asked for at the same time arrives by
+/// different numbers of look-ups.
+const MOMENT: Duration = Duration::from_millis(500);
 
 impl Change {
     /// Whether it is one that AWS could make of some volume.
@@ -40,9 +31,9 @@ impl Change {
         }
     }
 
-    /// Whether `last` is this change.
+    /// Whether `last` is this change, or more than that.
     fn is(&self, last: &Modification) -> bool {
-        self.size.is_none_or(|size| last.target_size == size)
+        self.size.is_none_or(|size| last.target_size >= size)
             && self.kind.as_ref().is_none_or(|kind| last.target_kind == *kind)
             && self.iops.is_none_or(|iops| last.target_iops == Some(iops))
             && self.throughput.is_none_or(|most| last.target_throughput == Some(most))
@@ -81,17 +72,31 @@ impl Ebs {
         self.volume(&now).map(Outcome::Done)
     }
 
-    /// Makes the change, and waits until it can be used.
+    /// Makes the change, in one call with those that others ask for now, and waits until it can be
+    /// used.
     pub(super) async fn change(&self, raw: &aws::Volume, change: &Change) -> Result<aws::Volume> {
-        failpoint::hit("ebs.modify");
-        let Change { size, kind, iops, throughput } = change;
-        let asked =
-            self.ec2.modify_volume(&raw.id, *size, kind.as_deref(), *iops, *throughput).await;
-        if let Err(error) = asked {
-            self.excuse(raw, change, error).await?;
+        let joint = self.gathering.join(&raw.id, change)?;
+        let begun = joint.begun.get_or_init(async || {
+            tokio::time::sleep(self.patience().at_most(MOMENT)).await;
+            self.begin(raw, &|| self.gathering.end(&raw.id, &joint)).await
+        });
+        match begun.await {
+            Err(error) if joint.is_more_than(change) && is_somebodys_fault(error) => {
+                self.begin(raw, &|| change.clone()).await?;
+            }
+            Err(error) => return Err(aws::same(error)),
+            Ok(()) => {}
         }
         failpoint::hit("ebs.modifying");
         self.wait_modified(&raw.id, change).await
+    }
+
+    async fn begin(&self, raw: &aws::Volume, change: &(dyn Fn() -> Change + Sync)) -> Result<()> {
+        failpoint::hit("ebs.modify");
+        match self.ec2.modify_volume(&raw.id, change).await {
+            Ok(_) => Ok(()),
+            Err(error) => self.excuse(raw, &change(), error).await,
+        }
     }
 
     /// A refusal that is none: the answer of an earlier call was lost, or the change is under way.
@@ -164,6 +169,11 @@ impl Ebs {
         }
         self.ec2.create_tags(&[volume.id.as_str()], &tags).await
     }
+}
+
+/// Whether what AWS refuses of a joint change may be all right without what another one wants.
+fn is_somebodys_fault(error: &Error) -> bool {
+    matches!(error.kind(), Kind::InvalidArgument | Kind::ResourceExhausted | Kind::Unimplemented)
 }
 
 /// The error of a change that comes before AWS takes one again.
