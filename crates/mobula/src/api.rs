@@ -21,8 +21,12 @@ pub struct VolumeInfo {
     pub id: String,
     /// The driver of its service.
     pub driver: String,
-    /// `available`, `attached`, `mounted`, `releasing`, `preparing`, or `faulty`.
+    /// `available`, `attached`, `mounted`, `releasing`, `preparing`, `faulty`, or `elsewhere`: not
+    /// used here, and attached to another machine.
     pub status: String,
+    /// The other machines that it is attached to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attached_to: Vec<String>,
     /// Size in bytes; absent where none is enforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
@@ -43,7 +47,7 @@ pub struct VolumeInfo {
     /// Who has it mounted.
     #[serde(default)]
     pub consumers: Vec<ConsumerInfo>,
-    /// What is wrong with it.
+    /// What is wrong with it, and the way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
     /// The options it was created with, defaults included, by option name.

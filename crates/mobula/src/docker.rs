@@ -274,6 +274,10 @@ fn status(service: &ServiceName, view: &View) -> Value {
     }
     let consumers = view.entry.as_ref().map_or(0, |entry| entry.consumers.len());
     status.insert("mounts".to_owned(), consumers.into());
+    if !view.elsewhere.is_empty() {
+        let nodes: Vec<_> = view.elsewhere.iter().map(ToString::to_string).collect();
+        status.insert("attachedTo".to_owned(), nodes.into());
+    }
     if let Some(fault) = &view.fault {
         status.insert("fault".to_owned(), fault.as_str().into());
     }

@@ -19,6 +19,7 @@ mod space;
 #[cfg(test)]
 mod tests_support;
 mod tools;
+mod volumes;
 
 use crate::config::{self, Config, Examined, Overrides};
 use crate::paths::Paths;
@@ -74,12 +75,13 @@ type Tell<'a> = &'a mut dyn FnMut(Finding);
 type Group = (&'static str, fn(&Patient, Tell<'_>), Duration);
 
 /// In the order in which they are told.
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("configuration", configuration::check, DEADLINE),
     ("permissions", permissions::check, permissions::DEADLINE),
     ("kernel", kernel::check, DEADLINE),
     ("tools", tools::check, DEADLINE),
     ("agent", agent::check, DEADLINE),
+    ("volumes", volumes::check, volumes::DEADLINE),
     ("mounts", mounts::check, DEADLINE),
     ("sockets", sockets::check, DEADLINE),
     ("loop-devices", loops::check, DEADLINE),

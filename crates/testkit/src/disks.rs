@@ -113,6 +113,15 @@ impl Disks {
         disk.attached = Some(NodeId::new(node));
     }
 
+    /// What is recorded of a volume cannot be used any more, for this reason.
+    pub fn damage(&self, name: &str, why: &str) {
+        let name = VolumeName::parse(name).expect("a test knows the rule of names");
+        let mut state = self.state();
+        let disk = state.disks.get_mut(&name).expect("the volume exists");
+        let id = disk.volume.id.clone();
+        disk.volume = Volume::unusable(id, name, &Error::failed_precondition(why));
+    }
+
     /// Somebody writes to a volume's disk behind everybody's back, while it is not attached.
     pub fn write(&self, name: &str, content: Content) {
         let name = VolumeName::parse(name).expect("a test knows the rule of names");
@@ -135,6 +144,11 @@ impl Disks {
 impl Disk {
     fn is_at(&self, node: &str) -> bool {
         self.attached.as_ref().is_some_and(|at| at.as_str() == node)
+    }
+
+    /// The volume as it is looked at.
+    fn seen(&self) -> Volume {
+        Volume { attached: self.attached.iter().cloned().collect(), ..self.volume.clone() }
     }
 
     fn content(&self, fake: &Fake) -> Result<Content> {
@@ -196,6 +210,7 @@ impl Driver for Disks {
     async fn create(&self, request: &Create) -> Result<Outcome<Volume>> {
         let mut state = self.state();
         if let Some(disk) = state.disks.get(&request.name) {
+            disk.volume.ensure_sound()?;
             disk.volume.ensure_answers(request)?;
             return Ok(Outcome::AlreadyDone(disk.volume.clone()));
         }
@@ -208,6 +223,7 @@ impl Driver for Disks {
     async fn delete(&self, id: &VolumeId) -> Result<Outcome> {
         let mut state = self.state();
         let Ok(disk) = state.disk(id) else { return Ok(Outcome::AlreadyDone(())) };
+        disk.volume.ensure_sound()?;
         if let Some(node) = &disk.attached {
             return Err(Error::failed_precondition(format!("volume {id} is attached to {node}")));
         }
@@ -217,15 +233,17 @@ impl Driver for Disks {
     }
 
     async fn get(&self, id: &VolumeId) -> Result<Volume> {
-        Ok(self.state().disk(id)?.volume.clone())
+        let volume = self.state().disk(id)?.seen();
+        volume.ensure_sound()?;
+        Ok(volume)
     }
 
     async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
-        Ok(self.state().disks.get(name).map(|disk| disk.volume.clone()))
+        Ok(self.state().disks.get(name).map(Disk::seen))
     }
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
-        let all: Vec<_> = self.state().disks.values().map(|disk| disk.volume.clone()).collect();
+        let all: Vec<_> = self.state().disks.values().map(Disk::seen).collect();
         paginate(all, page, |volume| volume.name.as_str())
     }
 

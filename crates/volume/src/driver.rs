@@ -49,6 +49,10 @@ pub struct Action {
     pub subject: Subject,
     /// What can be said besides.
     pub options: &'static [OptionSpec],
+    /// The option, a switch, by which somebody orders it whatever it costs. Without it nothing is
+    /// done that costs anything: `FailedPrecondition` says what it would. Who orders it at a terminal
+    /// is told that first, and asked.
+    pub order: Option<&'static str>,
 }
 
 /// What an [`Action`] is about.
@@ -309,9 +313,12 @@ pub trait Driver: Send + Sync {
 
     /// The volume of this name, if there is one. A failure to look is an error, never `None`:
     /// the caller would create a twin.
+    ///
+    /// One whose record cannot be used is there, with its [`fault`](Volume::fault); `create`, `get`
+    /// and `delete` refuse it. Held by each driver's own tests: how a record is damaged is theirs.
     async fn find(&self, name: &VolumeName) -> Result<Option<Volume>>;
 
-    /// Volumes by name.
+    /// Volumes by name, faulty ones too: a volume that is not listed is taken for gone.
     /// - The order is stable, the part bounded by `page.limit`.
     /// - A token that this driver did not give → `Aborted`.
     async fn list(&self, page: &Page) -> Result<Listed<Volume>>;

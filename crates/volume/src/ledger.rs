@@ -44,6 +44,19 @@ pub struct Entry {
     /// The device it was attached as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<PathBuf>,
+    /// This machine's claim on it was lost while it was mounted: nothing can be written to it until
+    /// it is unmounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+}
+
+/// That a claim was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// When that was found.
+    pub since: Timestamp,
+    /// Why, in the driver's words.
+    pub why: String,
 }
 
 /// How far a volume is.
@@ -256,6 +269,7 @@ mod tests {
             consumers: Vec::new(),
             kept: false,
             device: None,
+            loss: None,
         }
     }
 

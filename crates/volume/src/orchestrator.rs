@@ -8,9 +8,9 @@ mod recovery;
 
 use crate::driver::{Capabilities, Driver, Listed, Page, Spec};
 use crate::guard::Guard;
-use crate::ledger::{Entry, Ledger, State};
+use crate::ledger::{Entry, Ledger, Loss, State};
 use crate::metrics::Metrics;
-use crate::name::{ServiceName, VolumeName};
+use crate::name::{NodeId, ServiceName, VolumeName};
 use crate::volume::{Create, Origin, Parameters, Volume};
 use error::{Error, Result};
 use host::{Host, Outcome};
@@ -37,6 +37,9 @@ pub struct Orchestrator {
     operations: Arc<tokio::sync::RwLock<bool>>,
     /// What the last look at the mount table found wrong, by volume.
     faults: RwLock<HashMap<VolumeName, String>>,
+    /// Claims that were lost on what is mounted; the ledger has them too, as soon as nothing else
+    /// goes on with the volume.
+    losses: RwLock<HashMap<VolumeName, Loss>>,
 }
 
 /// What a service is opened with.
@@ -81,8 +84,10 @@ pub struct View {
     pub entry: Option<Arc<Entry>>,
     /// Where it is mounted.
     pub mountpoint: Option<PathBuf>,
-    /// What is wrong with its mount.
+    /// What is wrong with it or its mount, and the way out.
     pub fault: Option<String>,
+    /// The other machines that it is attached to.
+    pub elsewhere: Vec<NodeId>,
 }
 
 impl Orchestrator {
@@ -91,6 +96,9 @@ impl Orchestrator {
         let Opening { service, driver, host, ledger, mounts, defaults, boot, metrics } = opening;
         let ledger = Ledger::open(ledger, &service, boot)?;
         let driver = Guard::new(driver, service.clone(), metrics.clone());
+        let losses = ledger.list().into_iter();
+        let losses = losses.filter_map(|entry| Some((entry.name.clone(), entry.loss.clone()?)));
+        let losses = RwLock::new(losses.collect());
         let this = Self {
             service,
             driver,
@@ -101,6 +109,7 @@ impl Orchestrator {
             metrics,
             operations: Arc::default(),
             faults: RwLock::default(),
+            losses,
         };
         this.count_mounted();
         Ok(Arc::new(this))
@@ -264,7 +273,9 @@ impl Orchestrator {
 
     /// The volume and its place here. Never touches its mount.
     pub async fn find(&self, name: &VolumeName) -> Result<Option<View>> {
-        Ok(self.driver.find(name).await?.map(|volume| self.view(volume)))
+        let Some(volume) = self.driver.find(name).await? else { return Ok(None) };
+        let here = self.node_for([&volume]).await;
+        Ok(Some(self.view(volume, here.as_ref())))
     }
 
     /// As [`find`](Self::find); missing → `NotFound`.
@@ -275,24 +286,41 @@ impl Orchestrator {
     /// Volumes and their places here, by name. Never touches a mount.
     pub async fn list(&self, page: &Page) -> Result<Listed<View>> {
         let listed = self.driver.list(page).await?;
-        let entries = listed.entries.into_iter().map(|volume| self.view(volume)).collect();
+        let here = self.node_for(&listed.entries).await;
+        let entries = listed.entries.into_iter();
+        let entries = entries.map(|volume| self.view(volume, here.as_ref())).collect();
         Ok(Listed { entries, next: listed.next })
     }
 
-    fn view(&self, volume: Volume) -> View {
+    /// This machine, if it is known, where that tells at which one these volumes are.
+    async fn node_for(&self, volumes: impl IntoIterator<Item = &Volume>) -> Option<NodeId> {
+        let is_at_any = volumes.into_iter().any(|volume| !volume.attached.is_empty());
+        if is_at_any { self.driver.node().await.ok() } else { None }
+    }
+
+    fn view(&self, mut volume: Volume, here: Option<&NodeId>) -> View {
+        let mut elsewhere = std::mem::take(&mut volume.attached);
+        elsewhere.retain(|node| Some(node) != here);
         let entry = self.ledger.find(&volume.name);
         let is_mounted = entry.as_ref().is_some_and(|entry| entry.state == State::Mounted);
         let mut mountpoint = is_mounted.then(|| self.target(&volume.name));
-        let mut fault = {
+        let known = || {
             let faults = self.faults.read().unwrap_or_else(PoisonError::into_inner);
             faults.get(&volume.name).cloned()
         };
+        let lost = self.lost(&volume.name).map(|lost| match elsewhere.first() {
+            Some(node) if !lost.contains(node.as_str()) => {
+                format!("{lost}; it is attached to {node} now")
+            }
+            _ => lost,
+        });
+        let mut fault = lost.or_else(|| volume.fault.clone()).or_else(known);
         // Asks the kernel's mount table only: a path that is no mount point is not given out.
         if mountpoint.as_deref().is_some_and(|target| matches!(self.host.at(target), Ok(None))) {
             mountpoint = None;
             fault.get_or_insert_with(|| recovery::UNDONE.to_owned());
         }
-        View { volume, entry, mountpoint, fault }
+        View { volume, entry, mountpoint, fault, elsewhere }
     }
 
     /// Where the volume of this name is or would be mounted.
@@ -300,8 +328,11 @@ impl Orchestrator {
         self.mounts.join(name.as_str())
     }
 
+    /// The volume, if it is there and nothing is wrong with it.
     async fn require(&self, name: &VolumeName) -> Result<Volume> {
-        self.driver.find(name).await?.ok_or_else(|| self.no_such(name))
+        let volume = self.driver.find(name).await?.ok_or_else(|| self.no_such(name))?;
+        volume.ensure_sound()?;
+        Ok(volume)
     }
 
     fn no_such(&self, name: &VolumeName) -> Error {

@@ -320,6 +320,8 @@ mod tests {
             labels: BTreeMap::new(),
             origin: None,
             details: BTreeMap::new(),
+            attached: Vec::new(),
+            fault: None,
         }
     }
 

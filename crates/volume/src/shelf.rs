@@ -39,6 +39,29 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn adopt(name: &str, dir: &Path, copied: Option<Self>) -> Result<Option<Self>>;
 }
 
+/// What a listing finds under a name.
+pub enum Found<R> {
+    /// Its record.
+    Fine(Arc<R>),
+    /// It is there, and its record cannot be used.
+    Unusable {
+        /// The name.
+        name: String,
+        /// Why, and the way out.
+        why: Error,
+    },
+}
+
+impl<R: Record> Found<R> {
+    /// The name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Fine(record) => record.name(),
+            Self::Unusable { name, .. } => name,
+        }
+    }
+}
+
 /// The record of `name` on somebody else's shelf at `dir`, if it is a good one; changes nothing.
 pub fn peek<R: Record>(dir: &Path, name: &str) -> Option<R> {
     match record::read::<R>(&dir.join(name).join(R::FILE)) {
@@ -95,8 +118,17 @@ impl<R: Record> Shelf<R> {
         self.dir.join(name)
     }
 
-    /// The record of `name`.
+    /// The record of `name`. One that is there and cannot be used is an error, never `None`: its
+    /// name is not free.
     pub fn find(&self, name: &str) -> Result<Option<Arc<R>>> {
+        self.try_find(name).map_err(|error| {
+            let (record, why) = (self.record_path(name), error.chain());
+            let record = record.display();
+            Error::new(error.kind(), format!("{name} is there, and {record} cannot be used: {why}"))
+        })
+    }
+
+    fn try_find(&self, name: &str) -> Result<Option<Arc<R>>> {
         let Some(stamp) = stamp(&self.record_path(name))? else { return self.repair(name) };
         if let Some(entry) = self.lock().entries.get(name)
             && entry.stamp == stamp
@@ -111,30 +143,32 @@ impl<R: Record> Shelf<R> {
         }
     }
 
-    /// Every record, by name. What cannot be read is reported in the log and left out.
-    pub fn list(&self) -> Result<Vec<Arc<R>>> {
+    /// Everything that is there, by name.
+    pub fn list(&self) -> Result<Vec<Found<R>>> {
         let before = stamp(&self.dir)?;
         {
             let cache = self.lock();
             if before.is_some() && cache.complete == before {
-                return Ok(cache.entries.values().map(|entry| Arc::clone(&entry.record)).collect());
+                let records = cache.entries.values().map(|entry| Arc::clone(&entry.record));
+                return Ok(records.map(Found::Fine).collect());
             }
         }
         let names = self.names(|name| !name.starts_with('.'))?;
-        let mut records = Vec::with_capacity(names.len());
+        let mut found = Vec::with_capacity(names.len());
         for name in &names {
             match self.find(name) {
-                Ok(Some(record)) => records.push(record),
+                Ok(Some(record)) => found.push(Found::Fine(record)),
                 Ok(None) => {}
-                Err(error) => tracing::error!(%error, name, "record cannot be used"),
+                Err(why) => found.push(Found::Unusable { name: name.clone(), why }),
             }
         }
         let mut cache = self.lock();
         cache.entries.retain(|name, _| names.binary_search_by(|n| n.as_str().cmp(name)).is_ok());
-        // Incomplete while something is unreadable: then each listing looks, and reports, again.
-        let whole = cache.entries.len() == records.len();
+        // Incomplete while something cannot be used: then each listing looks again.
+        let whole = found.iter().all(|found| matches!(found, Found::Fine(_)));
+        let whole = whole && cache.entries.len() == found.len();
         cache.complete = before.filter(|stamp| whole && stamp.is_settled());
-        Ok(records)
+        Ok(found)
     }
 
     /// An empty directory in which `name` is prepared.
@@ -226,7 +260,10 @@ impl<R: Record> Shelf<R> {
                 None
             }
         };
-        let Some(record) = R::adopt(name, &dir, copied)? else { return Ok(None) };
+        let was_one = copied.is_some() || record::was_set_aside(&path);
+        let Some(record) = R::adopt(name, &dir, copied)? else {
+            return if was_one { Err(lost(&path)) } else { Ok(None) };
+        };
         tracing::warn!(name, "adopted a directory that had no record of its own");
         self.update(name, record).map(Some)
     }
@@ -251,6 +288,15 @@ impl<R: Record> Shelf<R> {
     fn lock(&self) -> MutexGuard<'_, Cache<R>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The error of what was recorded here once, of which neither record nor content can be used.
+fn lost(record: &Path) -> Error {
+    Error::failed_precondition(format!(
+        "neither {} nor what it is about can be used; put both back from a backup, or remove the \
+         directory",
+        record.display()
+    ))
 }
 
 /// Makes changes of a directory durable for all who wait at once: one fsync covers every change
@@ -374,7 +420,10 @@ mod tests {
     }
 
     fn notes(shelf: &Shelf<Thing>) -> Vec<String> {
-        let shown = |thing: &Arc<Thing>| format!("{}: {}", thing.name, thing.note);
+        let shown = |found: &Found<Thing>| match found {
+            Found::Fine(thing) => format!("{}: {}", thing.name, thing.note),
+            Found::Unusable { name, why } => format!("{name}: unusable, {:?}", why.kind()),
+        };
         shelf.list().unwrap().iter().map(shown).collect()
     }
 
@@ -425,9 +474,23 @@ mod tests {
         add(&shelf, "a");
         add(&shelf, "b");
         std::fs::write(shelf.path("a").join(Thing::FILE), br#"{"version": 9}"#).unwrap();
-        assert_eq!(notes(&shelf), ["b: own"]);
+        assert_eq!(notes(&shelf), ["a: unusable, FailedPrecondition", "b: own"]);
         assert!(shelf.find("a").is_err());
         assert!(shelf.path("a").join(Thing::FILE).exists(), "left as it is");
+    }
+
+    #[test]
+    fn what_lost_both_record_and_content_is_shown_and_its_name_is_not_free() {
+        let (_dir, shelf) = shelf();
+        add(&shelf, "a");
+        std::fs::remove_dir(shelf.path("a").join("data")).unwrap();
+        std::fs::write(shelf.path("a").join(Thing::FILE), b"{").unwrap();
+        std::fs::create_dir(shelf.path("none-of-ours")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(notes(&shelf), ["a: unusable, FailedPrecondition"]);
+            let error = shelf.find("a").expect_err("not free");
+            assert!(error.message().contains("remove the directory"), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The nouns: a volume, what was asked for when it was created, its file system, its snapshots.
 
-use crate::name::{SnapshotName, VolumeId, VolumeName};
+use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
 use crate::size::Size;
 use error::{Error, Result};
 use host::{Fstype, Ownership};
@@ -36,6 +36,14 @@ pub struct Volume {
     /// What the driver has to say to people (`copied: reflink`); not interpreted by anybody.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
+    /// The machines that its back end has it attached to, where it tells; never on record.
+    #[serde(skip)]
+    pub attached: Vec<NodeId>,
+    /// What is wrong with it, and the way out; never on record. Of a volume whose record cannot be
+    /// used nothing else is known but its name, and it is only shown: see
+    /// [`ensure_sound`](Self::ensure_sound).
+    #[serde(skip)]
+    pub fault: Option<String>,
 }
 
 /// The file system that a volume's device has or will have.
@@ -208,6 +216,35 @@ pub struct Create {
 }
 
 impl Volume {
+    /// A volume that is there, and of which nothing else can be told for this reason.
+    #[must_use]
+    pub fn unusable(id: VolumeId, name: VolumeName, why: &Error) -> Self {
+        Self {
+            id,
+            name,
+            size: None,
+            created: Timestamp::UNIX_EPOCH,
+            filesystem: None,
+            parameters: Parameters::default(),
+            labels: BTreeMap::new(),
+            origin: None,
+            details: BTreeMap::new(),
+            attached: Vec::new(),
+            fault: Some(why.chain()),
+        }
+    }
+
+    /// An error, `FailedPrecondition`, where something is wrong with the volume: what is not known
+    /// of it must not be guessed, least of all what is on its device.
+    pub fn ensure_sound(&self) -> Result<()> {
+        match &self.fault {
+            None => Ok(()),
+            Some(fault) => {
+                Err(Error::failed_precondition(format!("volume {} is faulty: {fault}", self.name)))
+            }
+        }
+    }
+
     /// Whether a request for a volume of this name is answered by this one; otherwise
     /// `AlreadyExists` says what differs.
     pub fn ensure_answers(&self, request: &Create) -> Result<()> {
@@ -263,6 +300,8 @@ mod tests {
             labels: BTreeMap::new(),
             origin: None,
             details: BTreeMap::new(),
+            attached: Vec::new(),
+            fault: None,
         }
     }
 

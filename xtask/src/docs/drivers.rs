@@ -70,7 +70,7 @@ fn actions(text: &mut String, spec: &Spec) {
          options do not mind their case.\n",
         spec.name
     );
-    for Action { name, help, subject, options } in spec.actions {
+    for Action { name, help, subject, options, order } in spec.actions {
         let about = match subject {
             Subject::Service => "",
             Subject::Volume => " VOLUME",
@@ -79,6 +79,13 @@ fn actions(text: &mut String, spec: &Spec) {
         let _ = write!(text, "\n### `mobula {} {name}{about}`\n\n{help}\n", spec.name);
         if !options.is_empty() {
             table(text, options.iter().copied());
+        }
+        if let Some(order) = order {
+            let _ = write!(
+                text,
+                "\nAt a terminal, `--{order}` asks before it does what may cost data; `--yes` answers \
+                 that beforehand.\n"
+            );
         }
     }
 }

@@ -5,27 +5,37 @@ mod show;
 mod spelling;
 
 use super::Global;
-use crate::api::{AskAction, ServiceInfo, VolumeInfo};
+use crate::api::{ActionReport, AskAction, ServiceInfo, VolumeInfo};
+use crate::cli::confirm::confirm;
 use crate::cli::failure::Outcome;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
+use crate::cli::table::Cell;
+use crate::cli::terminal::note;
 use crate::cli::volume::title;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use error::{Error, Kind, Result};
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use volume::driver::{Action, Spec, Subject};
+use volume::options::parse_bool;
 use volume::{OptionSpec, Unit, drivers};
 
 pub(crate) use spelling::spelled;
+
+/// The flag that answers the question before it is asked.
+const YES: &str = "yes";
 
 /// An action of a driver, as the command line asks for it.
 #[derive(Debug)]
 pub(crate) struct Act {
     driver: &'static str,
-    action: &'static str,
+    action: &'static Action,
     asked: AskAction,
-    output: Output,
+    /// Whoever asks at a terminal need not say yes once more.
+    yes: bool,
+    pub(crate) output: Output,
 }
 
 /// The drivers that have actions.
@@ -35,7 +45,6 @@ fn acting() -> impl Iterator<Item = &'static Spec> {
 
 fn group(spec: &'static Spec) -> Command {
     let names: Vec<_> = spec.actions.iter().map(|action| action.name).collect();
-    let json = Arg::new("json").long("json").global(true).action(ArgAction::SetTrue);
     Output::augment_args(Command::new(spec.name))
         .about(format!("Do what only driver {} can: {}", spec.name, names.join(", ")))
         .after_help(format!(
@@ -45,7 +54,6 @@ fn group(spec: &'static Spec) -> Command {
         ))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(json.help("Show JSON; the same as --format json"))
         .subcommands(spec.actions.iter().map(command))
 }
 
@@ -60,7 +68,11 @@ fn command(action: &'static Action) -> Command {
         Subject::Volume => command.arg(subject("VOLUME", "Name of the volume")),
         Subject::Snapshot => command.arg(subject("SNAPSHOT", "Name of the snapshot")),
     };
-    command.args(action.options.iter().map(flag))
+    let yes = action.order.map(|order| {
+        let help = format!("With --{order}: do not ask at a terminal what it may cost");
+        Arg::new(YES).long(YES).short('y').action(ArgAction::SetTrue).help(help)
+    });
+    command.args(action.options.iter().map(flag)).args(yes)
 }
 
 /// The flag of an option: by its own name, and in the spelling of other flags.
@@ -114,10 +126,11 @@ impl FromArgMatches for Act {
         let (driver, matches) = matches.subcommand().ok_or_else(missing)?;
         let spec = acting().find(|spec| spec.name == driver).ok_or_else(missing)?;
         let output = Output::from_arg_matches(matches)?;
-        let output = if matches.get_flag("json") { output.as_json() } else { output };
         let (name, matches) = matches.subcommand().ok_or_else(missing)?;
         let action = spec.actions.iter().find(|action| action.name == name).ok_or_else(missing)?;
-        Ok(Self { driver: spec.name, action: action.name, asked: asked(action, matches), output })
+        let yes = action.order.is_some() && matches.get_flag(YES);
+        let asked = asked(action, matches);
+        Ok(Self { driver: spec.name, action, asked, yes, output })
     }
 
     fn update_from_arg_matches(
@@ -142,19 +155,45 @@ fn asked(action: &Action, matches: &ArgMatches) -> AskAction {
 }
 
 impl Act {
-    /// The output flags, with `--json`.
-    pub(crate) fn output(&self) -> Output {
-        self.output.clone()
-    }
-
     /// Has the action done, and shows its report.
     pub(crate) async fn run(&self, global: &Global, output: &Output) -> Outcome {
         let session = global.open(output).await?;
         let services: Vec<ServiceInfo> = session.get("listing services", "/v1/services").await?;
         let service = choose(&services, self.driver, session.service.as_deref())?;
-        let report = session.act(service, self.action, &self.asked).await?;
+        let report = match self.order() {
+            Some(order) => self.act_by_order(order, &session, service).await?,
+            None => session.act(service, self.action.name, &self.asked).await?,
+        };
         show::report(output, &report)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The option by which it is ordered whatever it costs, where somebody can be asked about that.
+    fn order(&self) -> Option<&'static str> {
+        let order = self.action.order?;
+        let is_on = self.asked.options.get(order).and_then(|value| parse_bool(value))?;
+        (is_on && !self.yes && std::io::stdin().is_terminal()).then_some(order)
+    }
+
+    /// Tries it without the order. What then stands in its way is what it may cost: the question.
+    async fn act_by_order(
+        &self,
+        order: &str,
+        session: &Session,
+        service: &str,
+    ) -> Result<ActionReport> {
+        let mut careful = self.asked.clone();
+        careful.options.remove(order);
+        match session.act(service, self.action.name, &careful).await {
+            Err(error) if error.kind() == Kind::FailedPrecondition => {
+                note(&Cell::new(error.message(), None).shown(false));
+            }
+            done_or_failed => return done_or_failed,
+        }
+        if !confirm("Do it all the same?").await? {
+            return Err(Error::aborted("not confirmed; nothing was done"));
+        }
+        session.act(service, self.action.name, &self.asked).await
     }
 }
 

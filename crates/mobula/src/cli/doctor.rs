@@ -36,12 +36,8 @@ pub(crate) struct Doctor {
     #[arg(short, long)]
     all: bool,
 
-    /// Show JSON; the same as --format json.
-    #[arg(long)]
-    json: bool,
-
     #[command(flatten)]
-    output: Output,
+    pub(crate) output: Output,
 }
 
 impl Row for Finding {
@@ -56,11 +52,6 @@ impl Row for Finding {
 }
 
 impl Doctor {
-    /// The output flags, with `--json`.
-    pub(crate) fn output(&self) -> Output {
-        if self.json { self.output.as_json() } else { self.output.clone() }
-    }
-
     /// Looks, and shows what was found.
     pub(crate) fn run(&self, global: &Global, output: &Output) -> Outcome {
         let report = doctor::run(Patient::new(Paths::from_env(), &global.overrides(), self.fix));
@@ -153,7 +144,7 @@ mod tests {
 
     #[test]
     fn long_findings_are_wrapped_and_never_cut() {
-        let doctor = Doctor { fix: false, all: false, json: false, output: Output::default() };
+        let doctor = Doctor { fix: false, all: false, output: Output::default() };
         let finding = Finding::problem("x", "/run/a", "it is \u{1b}[2Jprivate, not shared")
             .why("a container sees nothing there")
             .mend("mount --make-shared /run/a");

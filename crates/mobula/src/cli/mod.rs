@@ -7,6 +7,7 @@ mod change;
 mod complete;
 pub mod completion;
 mod config;
+mod confirm;
 mod doctor;
 mod driver;
 mod ebs_sim;
@@ -215,13 +216,13 @@ impl Command {
             Self::Snapshot(group) => group.output.clone(),
             Self::Driver(group) => group.output.clone(),
             Self::Plugin(group) => group.output(),
-            Self::Act(act) => act.output(),
+            Self::Act(act) => act.output.clone(),
             Self::Adapter(group) => group.output.clone(),
             Self::Version(version) => version.output.clone(),
-            Self::Mounts(mounts) => mounts.output(),
+            Self::Mounts(mounts) => mounts.output.clone(),
             Self::Config(group) => group.output.clone(),
             Self::Migrate(group) => group.output.clone(),
-            Self::Doctor(doctor) => doctor.output(),
+            Self::Doctor(doctor) => doctor.output.clone(),
             _ => Output::default(),
         }
     }

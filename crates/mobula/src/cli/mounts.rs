@@ -36,12 +36,8 @@ pub(crate) struct Mounts {
     #[arg(short, long)]
     all: bool,
 
-    /// Show JSON; the same as --format json.
-    #[arg(long)]
-    json: bool,
-
     #[command(flatten)]
-    output: Output,
+    pub(crate) output: Output,
 }
 
 /// A line of the tree.
@@ -89,11 +85,6 @@ impl Row for Line {
 }
 
 impl Mounts {
-    /// The output flags, with `--json`.
-    pub(crate) fn output(&self) -> Output {
-        if self.json { self.output.as_json() } else { self.output.clone() }
-    }
-
     /// Shows the tree.
     pub(crate) async fn run(&self, global: &Global, output: &Output) -> Outcome {
         let format = output.format()?;

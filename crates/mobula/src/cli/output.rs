@@ -17,6 +17,10 @@ pub(crate) struct Output {
     #[arg(short, long, global = true, value_name = "FORMAT")]
     format: Option<String>,
 
+    /// Show JSON; the same as --format json.
+    #[arg(long, global = true)]
+    json: bool,
+
     /// Go template; the same as --format TEMPLATE.
     #[arg(long, global = true, value_name = "TEMPLATE", hide = true)]
     template: Option<String>,
@@ -70,14 +74,14 @@ impl Output {
     /// The same output in these colours, in the one format that flags and environment choose.
     pub(crate) fn resolved(&self, color: Color) -> Self {
         let given = self.template.clone().or_else(|| self.format.clone());
+        let given = given.or_else(|| self.json.then(|| "json".to_owned()));
         let format = given.or_else(|| terminal::variable("MOBULA_FORMAT"));
-        Self { format, template: None, quiet: self.quiet, color }
+        Self { format, template: None, json: false, quiet: self.quiet, color }
     }
 
-    /// The same output as JSON, unless a format is given.
-    pub(crate) fn as_json(&self) -> Self {
-        let format = self.format.clone().unwrap_or_else(|| "json".to_owned());
-        Self { format: Some(format), ..self.clone() }
+    /// The same output with `--json` where that is given.
+    pub(crate) fn or_json(self, json: bool) -> Self {
+        Self { json, ..self }
     }
 
     /// Reads the format.

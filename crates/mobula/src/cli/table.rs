@@ -28,7 +28,7 @@ impl Tint {
     pub(crate) fn of_status(status: &str) -> Option<Self> {
         match status {
             "mounted" | "attached" | "ok" => Some(Self::Green),
-            "preparing" | "releasing" | "degraded" => Some(Self::Yellow),
+            "preparing" | "releasing" | "elsewhere" | "degraded" => Some(Self::Yellow),
             "faulty" | "error" => Some(Self::Red),
             _ => None,
         }

@@ -248,6 +248,7 @@ mod tests {
             consumers: Vec::new(),
             kept: false,
             device: None,
+            loss: None,
         };
         String::from_utf8(record::encode(&entry).unwrap()).unwrap()
     }

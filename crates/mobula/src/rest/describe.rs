@@ -14,13 +14,14 @@ use volume::{Capabilities, OptionSpec, Orchestrator, Origin, Snapshot};
 /// A volume.
 pub(super) fn volume(service: &Orchestrator, view: View) -> VolumeInfo {
     let status = status(&view).to_owned();
-    let View { volume, entry, mountpoint, fault } = view;
+    let View { volume, entry, mountpoint, fault, elsewhere } = view;
     VolumeInfo {
         service: service.service().to_string(),
         name: volume.name.to_string(),
         id: volume.id.to_string(),
         driver: service.spec().name.to_owned(),
         status,
+        attached_to: elsewhere.iter().map(ToString::to_string).collect(),
         size: volume.size.map(|size| size.0),
         fs_type: volume.filesystem.map(|filesystem| filesystem.fstype.to_string()),
         created: volume.created,
@@ -49,6 +50,7 @@ pub(super) fn vanished(service: &Orchestrator, known: &[VolumeInfo]) -> Vec<Volu
         id: entry.id.to_string(),
         driver: service.spec().name.to_owned(),
         status: "faulty".to_owned(),
+        attached_to: Vec::new(),
         size: None,
         fs_type: None,
         created: entry.consumers.iter().map(|consumer| consumer.since).min().unwrap_or_default(),
@@ -67,6 +69,7 @@ pub(super) fn vanished(service: &Orchestrator, known: &[VolumeInfo]) -> Vec<Volu
 fn status(view: &View) -> &'static str {
     match &view.entry {
         _ if view.fault.is_some() => "faulty",
+        None if !view.elsewhere.is_empty() => "elsewhere",
         None => "available",
         Some(entry) => state(entry.state),
     }

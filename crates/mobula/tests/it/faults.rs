@@ -72,8 +72,60 @@ fn a_record_of_a_newer_version_is_refused_and_left_as_it_is() {
     std::fs::write(&record, &text).unwrap();
     let (_, reason) = home.docker_err("Mount", &json!({ "Name": "new", "ID": "i" }));
     assert!(reason.contains("newer mobula"), "{reason}");
-    assert_eq!(names(&home), ["old"]);
+    assert_eq!(names(&home), ["new", "old"], "what is not listed is taken for gone");
     assert_eq!(std::fs::read_to_string(&record).unwrap(), text);
+}
+
+#[test]
+fn a_volume_that_cannot_be_used_is_shown_as_faulty_and_kept_as_it_is() {
+    if !is_root() {
+        return;
+    }
+    for driver in ["loop", "local"] {
+        let home = Home::with(&format!("services: {{mobula: {{driver: {driver}}}}}\n"));
+        let look = |home: &Home| {
+            let table = home.ok(&["volume", "ls"]);
+            assert!(
+                table.lines().any(|line| line.contains("pg") && line.contains("faulty")),
+                "{table}"
+            );
+            let shown = home.ok(&["volume", "inspect", "pg"]);
+            let shown: Value = serde_json::from_str(&shown).unwrap();
+            let rows: Value = serde_json::from_str(&home.ok(&["volume", "ls", "--json"])).unwrap();
+            assert_eq!(rows, shown, "in the same shape");
+            let fault = shown[0]["fault"].as_str().unwrap().to_owned();
+            assert!(fault.contains("volume.json") && fault.contains("newer mobula"), "{fault}");
+            for words in [&["create"][..], &["mount"], &["rm"], &["rm", "--force"]] {
+                let (_, said) = home.fails(&[&["volume"], words, &["pg"]].concat());
+                assert!(said.contains("newer mobula"), "{words:?}: {said}");
+            }
+        };
+        home.ok(&["volume", "create", "pg"]);
+        let record = home.volume_dir("pg").join("volume.json");
+        let sound = std::fs::read_to_string(&record).unwrap();
+        let newer = sound.replace("\"version\": 1", "\"version\": 2");
+        std::fs::write(&record, &newer).unwrap();
+        look(&home);
+        let agent = home.start();
+        look(&home);
+        let docker = home.docker_ok("Get", &json!({ "Name": "pg" }));
+        let fault = docker["Volume"]["Status"]["fault"].as_str().unwrap();
+        assert!(fault.contains("newer mobula"), "{fault}");
+        assert_eq!(home.docker_err("Create", &json!({ "Name": "pg" })).0, 412);
+        assert_eq!(home.docker_err("Remove", &json!({ "Name": "pg" })).0, 412);
+        let report = home.run(&["doctor", "--json"]).stdout;
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["check"] == "volume").unwrap();
+        assert_eq!(finding["status"], "problem", "{finding}");
+        assert!(finding["lookedAt"].as_str().unwrap().contains("volume pg"), "{finding}");
+        assert!(finding["found"].as_str().unwrap().contains("newer mobula"), "{finding}");
+        assert_eq!(std::fs::read_to_string(&record).unwrap(), newer, "left as it is");
+        std::fs::write(&record, &sound).unwrap();
+        assert!(home.ok(&["volume", "ls"]).contains("available"));
+        home.ok(&["volume", "rm", "pg"]);
+        agent.stop();
+    }
 }
 
 #[test]

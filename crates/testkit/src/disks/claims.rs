@@ -12,8 +12,15 @@ pub(super) const ACTIONS: [Action; 2] = [
         help: "Counts the disks.",
         subject: Subject::Service,
         options: &[OptionSpec::new("unit", Unit::Text, "What they are called.").default("disks")],
+        order: None,
     },
-    Action { name: "poke", help: "Pokes a disk.", subject: Subject::Volume, options: &[] },
+    Action {
+        name: "poke",
+        help: "Pokes a disk.",
+        subject: Subject::Volume,
+        options: &[],
+        order: None,
+    },
 ];
 
 impl Disks {

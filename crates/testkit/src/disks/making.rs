@@ -68,6 +68,8 @@ impl State {
             labels: request.labels.clone(),
             origin: request.origin.clone(),
             details: BTreeMap::new(),
+            attached: Vec::new(),
+            fault: None,
         };
         Ok(Disk { volume, content: original.content, attached: None, kept: false })
     }

@@ -192,7 +192,7 @@ impl Driver for Ebs {
     }
 
     async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
-        self.find_by_name(name).await?.map(|raw| self.volume(&raw)).transpose()
+        Ok(self.find_by_name(name).await?.and_then(|raw| self.sound_or_faulty(&raw)))
     }
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {

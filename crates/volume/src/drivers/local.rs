@@ -8,7 +8,7 @@ use crate::driver::{
 };
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit};
-use crate::shelf::{self, Record, Shelf};
+use crate::shelf::{self, Found, Record, Shelf};
 use crate::volume::{Create, Parameters, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
@@ -116,6 +116,21 @@ pub(super) fn bare(name: VolumeName) -> Volume {
         labels: BTreeMap::new(),
         origin: None,
         details: BTreeMap::new(),
+        attached: Vec::new(),
+        fault: None,
+    }
+}
+
+/// A volume of which nothing but its directory can be used.
+pub(super) fn unusable(name: VolumeName, why: &Error) -> Volume {
+    Volume::unusable(VolumeId::new(name.as_str()), name, why)
+}
+
+/// What is on a shelf, as it is listed; `None` for what no volume can be called.
+pub(super) fn shown<R>(found: &Found<R>, volume: impl Fn(&R) -> Volume) -> Option<Volume> {
+    match found {
+        Found::Fine(record) => Some(volume(record)),
+        Found::Unusable { name, why } => Some(unusable(VolumeName::parse(name).ok()?, why)),
     }
 }
 
@@ -161,7 +176,7 @@ impl Driver for Local {
     }
 
     async fn create(&self, request: &Create) -> Result<Outcome<Volume>> {
-        if let Some(volume) = self.find(&request.name).await? {
+        if let Some(volume) = self.volume(request.name.as_str())? {
             volume.ensure_answers(request)?;
             return Ok(Outcome::AlreadyDone(volume));
         }
@@ -190,15 +205,19 @@ impl Driver for Local {
     }
 
     async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
-        self.volume(name.as_str())
+        if self.shelf.get().is_err() {
+            return self.volume(name.as_str());
+        }
+        Ok(self.volume(name.as_str()).unwrap_or_else(|why| Some(unusable(name.clone(), &why))))
     }
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
         let shelf = self.shelf.get()?;
         let all = blocking(move || shelf.list()).await?;
-        let listed = paginate(all, page, |stored| stored.name())?;
-        let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
-        Ok(Listed { entries, next: listed.next })
+        let listed = paginate(all, page, Found::name)?;
+        let entries = listed.entries.iter();
+        let entries = entries.filter_map(|found| shown(found, |stored| stored.0.clone()));
+        Ok(Listed { entries: entries.collect(), next: listed.next })
     }
 
     async fn attach(&self, id: &VolumeId, _attach: &Attach) -> Result<Outcome<Source>> {

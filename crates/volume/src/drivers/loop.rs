@@ -8,9 +8,11 @@ use crate::driver::{
     Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
     blocking, paginate,
 };
-use crate::drivers::local::{PATH, VOLUMES, bare, missing, this_node, volumes_dir};
+use crate::drivers::local::{
+    PATH, VOLUMES, bare, missing, shown, this_node, unusable, volumes_dir,
+};
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
-use crate::shelf::{self, Record, Shelf};
+use crate::shelf::{self, Found, Record, Shelf};
 use crate::size::Size;
 use crate::volume::{Create, Filesystem, Origin, Parameters, Snapshot, Volume};
 use async_trait::async_trait;
@@ -131,7 +133,8 @@ fn adopted_filesystem(image: &Path, size: Size, copied: bool) -> Result<Filesyst
             image.display()
         ))),
         Content::Foreign(what) => Err(Error::failed_precondition(format!(
-            "{} has no record and holds {what}; it is left untouched",
+            "{} has no record and holds {what}; it is left untouched: put back what it was, or move \
+             its directory elsewhere",
             image.display()
         ))),
     }
@@ -500,15 +503,19 @@ impl Driver for Loop {
     }
 
     async fn find(&self, name: &VolumeName) -> Result<Option<Volume>> {
-        self.volume(name.as_str())
+        if self.0.get().is_err() {
+            return self.volume(name.as_str());
+        }
+        Ok(self.volume(name.as_str()).unwrap_or_else(|why| Some(unusable(name.clone(), &why))))
     }
 
     async fn list(&self, page: &Page) -> Result<Listed<Volume>> {
         let inner = self.0.get()?;
         let all = blocking(move || inner.volumes.list()).await?;
-        let listed = paginate(all, page, |stored| stored.name())?;
-        let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
-        Ok(Listed { entries, next: listed.next })
+        let listed = paginate(all, page, Found::name)?;
+        let entries = listed.entries.iter();
+        let entries = entries.filter_map(|found| shown(found, |stored| stored.0.clone()));
+        Ok(Listed { entries: entries.collect(), next: listed.next })
     }
 
     async fn attach(&self, id: &VolumeId, attach: &Attach) -> Result<Outcome<Source>> {
@@ -554,8 +561,14 @@ impl Driver for Loop {
     async fn list_snapshots(&self, page: &Page) -> Result<Listed<Snapshot>> {
         let inner = self.0.get()?;
         let all = blocking(move || inner.snapshots.list()).await?;
-        let listed = paginate(all, page, |stored| stored.name())?;
-        let entries = listed.entries.iter().map(|stored| stored.0.clone()).collect();
-        Ok(Listed { entries, next: listed.next })
+        let listed = paginate(all, page, Found::name)?;
+        let entries = listed.entries.iter().filter_map(|found| match found {
+            Found::Fine(stored) => Some(stored.0.clone()),
+            Found::Unusable { why, .. } => {
+                tracing::error!(error = %why, "a snapshot is not listed");
+                None
+            }
+        });
+        Ok(Listed { entries: entries.collect(), next: listed.next })
     }
 }

@@ -3,13 +3,15 @@
 
 use super::Orchestrator;
 use crate::driver::{Action, ActionRequest, Driver, Lost, Report, Subject, Told, blocking};
-use crate::ledger::{Entry, State};
+use crate::ledger::{Entry, Loss, State};
 use crate::name::{SnapshotName, VolumeName};
 use crate::options::normalise;
 use crate::volume::Volume;
-use error::{Error, Result};
+use error::{Error, Kind, Result};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use tokio::task::JoinHandle;
 
 impl Orchestrator {
     /// Does one of the driver's own actions. Nothing else happens meanwhile to the volume that it is
@@ -67,36 +69,93 @@ impl Orchestrator {
                 return;
             }
         };
-        let fence = |lost: &Lost| {
+        let begin = |lost: &Lost| {
             let entries = held.iter().filter(|entry| entry.id == lost.id);
-            entries.map(|entry| tokio::spawn(self.fence(entry, &lost.why))).collect::<Vec<_>>()
+            let begun = entries.map(|entry| (entry, lost.why.clone(), self.fence(entry)));
+            begun.collect::<Vec<_>>()
         };
         // All at once: a disk that hangs takes no time from the others.
-        for fenced in lost.iter().flat_map(fence).collect::<Vec<_>>() {
-            let _ = fenced.await;
+        for (entry, why, fencing) in lost.iter().flat_map(begin).collect::<Vec<_>>() {
+            let fenced = fencing.await.unwrap_or_else(|failure| {
+                Err(Error::new(Kind::Internal, format!("shutting it down failed: {failure}")))
+            });
+            self.note_fenced(entry, &why, fenced);
         }
     }
 
-    /// Makes every further write to the volume fail, for whoever has it mounted on this machine.
-    fn fence(&self, entry: &Entry, why: &str) -> impl Future<Output = ()> + use<> {
+    /// Makes every further write to the volume fail, for whoever has it mounted on this machine;
+    /// answers whether somebody had.
+    fn fence(&self, entry: &Entry) -> JoinHandle<Result<bool>> {
         let (host, target) = (Arc::clone(&self.host), self.target(&entry.name));
-        let (service, volume, why) = (self.service.clone(), entry.name.clone(), why.to_owned());
-        let fenced = blocking(move || match host.at(&target)? {
-            Some(_) => host.shut_down(&target),
-            None => Ok(()),
-        });
-        async move {
-            match fenced.await {
-                Ok(()) => tracing::error!(
-                    %service, %volume, why,
+        tokio::spawn(blocking(move || match host.at(&target)? {
+            Some(_) => host.shut_down(&target).map(|()| true),
+            None => Ok(false),
+        }))
+    }
+
+    fn note_fenced(&self, entry: &Entry, why: &str, fenced: Result<bool>) {
+        match fenced {
+            Ok(is_mounted) => {
+                tracing::error!(
+                    service = %self.service, volume = %entry.name, why,
                     "writes to the volume are stopped; end its containers, unmount it and mount it \
                      again"
-                ),
-                Err(error) => {
-                    tracing::error!(%service, %volume, why, %error, "writes could not be stopped");
+                );
+                if is_mounted {
+                    self.note_loss(&entry.name, format!("{why}; its writes are stopped"));
                 }
             }
+            Err(error) => {
+                tracing::error!(
+                    service = %self.service, volume = %entry.name, why, %error,
+                    "writes could not be stopped"
+                );
+                let why = format!("{why}; its writes could not be stopped: {}", error.chain());
+                self.note_loss(&entry.name, why);
+            }
         }
+    }
+
+    fn note_loss(&self, name: &VolumeName, why: String) {
+        let loss = Loss { since: Timestamp::now(), why };
+        self.losses.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), loss);
+        // Who works on the volume would overwrite it: then the next sweep writes it down.
+        if let Some(_lock) = self.driver.try_lock(name.as_str()) {
+            self.record_loss(name);
+        }
+    }
+
+    /// Has the ledger know of a loss too, so that it is known after a restart. The volume must be
+    /// locked.
+    pub(super) fn record_loss(&self, name: &VolumeName) {
+        let (Some(loss), Some(entry)) = (self.loss(name), self.ledger.find(name)) else { return };
+        if entry.loss.as_ref() == Some(&loss) {
+            return;
+        }
+        if let Err(error) = self.ledger.put(Entry { loss: Some(loss), ..Entry::clone(&entry) }) {
+            tracing::warn!(volume = %name, %error, "a lost claim is not on record");
+        }
+    }
+
+    /// The volume is not mounted any more: nothing stands in the way of another mount.
+    pub(super) fn forget_loss(&self, name: &VolumeName) {
+        self.losses.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// What is to be said of a volume that is mounted here and that this machine has lost.
+    pub(super) fn lost(&self, name: &VolumeName) -> Option<String> {
+        let Loss { since, why } = self.loss(name)?;
+        // It may have been unmounted just when that was noted.
+        self.ledger.find(name).filter(|entry| entry.state != State::Attached)?;
+        Some(format!(
+            "cut off from it since {}: {why}; end its containers, unmount it (`mobula volume unmount \
+             --all {name}`), and mount it again",
+            since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ))
+    }
+
+    fn loss(&self, name: &VolumeName) -> Option<Loss> {
+        self.losses.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// Detaches what the back end has attached here and nobody uses: a reboot left it.

@@ -52,6 +52,12 @@ impl Orchestrator {
         let _lock = self.driver.lock(name.as_str()).await;
         let target = self.target(name);
         let entry = self.ledger.find(name);
+        if let Some(lost) = self.lost(name) {
+            return Err(Error::failed_precondition(format!(
+                "volume {name} cannot be used: {lost}"
+            )));
+        }
+        self.forget_loss(name);
         if let Some(entry) = entry.as_ref().filter(|entry| entry.state == State::Mounted)
             && self.shows(&target, entry).await?
         {
@@ -89,6 +95,7 @@ impl Orchestrator {
             consumers: Vec::new(),
             kept: false,
             device: None,
+            loss: None,
         }
     }
 
@@ -150,6 +157,8 @@ impl Orchestrator {
 
     /// Attaches, prepares and mounts: the steps of the plan, one after the other.
     async fn bring_up(&self, volume: &Volume, keep: bool) -> Result<Up> {
+        // What is not known of it must not be guessed, least of all what is on its device.
+        volume.ensure_sound()?;
         let node = self.driver.node().await?;
         let attach = Attach { node, read_only: false, keep };
         let source = self.driver.attach(&volume.id, &attach).await?.into_inner();
@@ -336,6 +345,8 @@ impl Orchestrator {
         failpoint::hit("release.unmounted");
         if entry.kept {
             entry.state = State::Attached;
+            entry.loss = None;
+            self.forget_loss(&entry.name);
             self.ledger.put(entry)?;
             return Ok(Detached::Gone);
         }
@@ -344,6 +355,7 @@ impl Orchestrator {
             Ok(_) if users.is_empty() => {
                 failpoint::hit("release.detached");
                 self.ledger.strike(&entry.name)?;
+                self.forget_loss(&entry.name);
                 tracing::info!(service = %self.service, volume = %entry.name, "unmounted");
                 Ok(Detached::Gone)
             }
@@ -383,6 +395,7 @@ impl Orchestrator {
             return Ok(false);
         }
         let Some(volume) = self.driver.find(&entry.name).await? else { return Ok(false) };
+        volume.ensure_sound()?;
         let node = self.driver.node().await?;
         let attach = Attach { node, read_only: false, keep: entry.kept };
         let source = self.driver.attach(&volume.id, &attach).await?.into_inner();

@@ -149,6 +149,7 @@ impl Orchestrator {
         }
         for entry in self.ledger.list() {
             let Some(_lock) = self.driver.try_lock(entry.name.as_str()) else { continue };
+            self.record_loss(&entry.name);
             let Some(entry) = self.ledger.find(&entry.name) else { continue };
             let swept = match entry.state {
                 State::Releasing => self.release(Entry::clone(&entry), false).await.map(drop),
@@ -208,7 +209,10 @@ impl Orchestrator {
         let by_target: HashMap<&Path, &Mount> =
             mounts.iter().map(|mount| (mount.target.as_path(), mount)).collect();
         let mut found = HashMap::new();
-        for entry in self.ledger.list().iter().filter(|entry| entry.state == State::Mounted) {
+        // That a claim was lost was told when it was.
+        let mounted =
+            |entry: &Arc<Entry>| entry.state == State::Mounted && self.lost(&entry.name).is_none();
+        for entry in self.ledger.list().iter().filter(|entry| mounted(entry)) {
             let mount = by_target.get(self.target(&entry.name).as_path()).copied();
             if let Some(fault) = self.fault(entry, mount).await {
                 found.insert(entry.name.clone(), fault);

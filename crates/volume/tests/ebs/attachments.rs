@@ -78,6 +78,8 @@ async fn a_volume_in_error_is_not_attached() {
     driver.create(&request("pg", &[])).await.unwrap_err();
     let failed = driver.find(&named("pg")).await.unwrap().unwrap();
     refused(attach(&driver, &failed.id, HERE).await, Kind::FailedPrecondition, "state error");
+    assert!(failed.fault.unwrap().contains("mobula volume rm"));
+    assert!(driver.delete(&failed.id).await.unwrap().is_done(), "as its fault advises");
 }
 
 #[tokio::test(flavor = "multi_thread")]

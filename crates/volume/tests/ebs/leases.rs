@@ -63,6 +63,7 @@ async fn a_silent_holder_loses_its_volume_and_hears_of_it_when_it_is_back() {
     assert_eq!(lab.holders(&holder.volume.id), [HERE]);
     let lost = holder.renew().await;
     assert_eq!(lost.id, holder.volume.id);
+    assert!(lost.why.contains("lease was lost") && lost.why.contains(HERE), "{lost:?}");
     // Told once: the agent has stopped its writes.
     assert_eq!(holder.driver.renew(std::slice::from_ref(&holder.volume.id)).await.unwrap(), []);
     assert_eq!(

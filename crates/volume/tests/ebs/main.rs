@@ -10,6 +10,7 @@ mod consistency;
 mod contract;
 mod devices;
 mod economy;
+mod faulty;
 mod fencing;
 mod gathering;
 mod identity;

@@ -59,6 +59,7 @@ async fn a_change_in_the_cooldown_says_why_and_until_when() {
     lab.sim.advance(6 * 60 * 60 * 1000);
     let report = act(&driver, "modify", "pg", &[("size", "8GiB"), ("iops", "4000")]).await.unwrap();
     assert!(report.rows[0].contains(&"4000".to_owned()), "{report:?}");
+    assert_eq!(report.rows[0][..2], [volume.id.as_str(), "pg"]);
     assert_eq!(lab.volume(&volume.id).size, 8);
 }
 

@@ -3,6 +3,8 @@
 use crate::lab::{FAST, HERE, Lab, THERE, act, attach, create, refused};
 use ebs_sim::{Delays, Effect, Fault};
 use error::Kind;
+use std::sync::{Arc, Mutex};
+use volume::driver::ActionRequest;
 
 /// A volume that the other machine has attached.
 async fn held(lab: &Lab) -> volume::Volume {
@@ -88,7 +90,11 @@ async fn a_volume_is_taken_by_order_only_with_force() {
     let volume = held(&lab).await;
     let driver = lab.fast(HERE);
     for options in [&[][..], &[("force", "false")]] {
-        refused(act(&driver, "take", "pg", options).await, Kind::FailedPrecondition, THERE);
+        let taken = act(&driver, "take", "pg", options).await;
+        let error = refused(taken, Kind::FailedPrecondition, THERE);
+        for word in ["nothing proves", "not synced is lost", "running", "take pg --force"] {
+            assert!(error.message().contains(word), "{word}: {error}");
+        }
         assert_eq!(lab.count("DetachVolume"), 0);
     }
     let report =
@@ -99,6 +105,38 @@ async fn a_volume_is_taken_by_order_only_with_force() {
     assert!(again.notes[0].contains("nobody"), "{again:?}");
     attach(&driver, &volume.id, HERE).await.unwrap();
     refused(act(&driver, "take", "no-such", &[]).await, Kind::NotFound, "no-such");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_taking_may_cost_is_told_before_it_is_done_and_only_where_it_may() {
+    for stopped in [false, true] {
+        let lab = Lab::without_disks().await;
+        let volume = held(&lab).await;
+        if stopped {
+            lab.sim.stop(THERE).unwrap();
+        }
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&heard);
+        let told = move |text: &str| hears.lock().unwrap().push(text.to_owned());
+        let take = ActionRequest {
+            action: "take".to_owned(),
+            subject: Some("pg".to_owned()),
+            options: [("force".to_owned(), (!stopped).to_string())].into(),
+        };
+        let driver = lab.fast(HERE);
+        lab.sim.inject(Fault::new(Effect::Deny).on("DetachVolume").times(1));
+        driver.act(&take, &told).await.unwrap_err();
+        assert_eq!(lab.holders(&volume.id), [THERE]);
+        let heard = std::mem::take(&mut *heard.lock().unwrap());
+        match stopped {
+            true => assert_eq!(heard, Vec::<String>::new(), "it is known to be gone"),
+            false => assert!(heard[0].contains("not synced is lost"), "{heard:?}"),
+        }
+        let report = driver.act(&take, &told).await.unwrap();
+        assert_eq!(report.columns[..2], ["ID", "NAME"]);
+        assert_eq!(report.rows[0][..2], [volume.id.as_str(), "pg"]);
+        assert!(lab.holders(&volume.id).is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,6 +110,62 @@ async fn a_disk_that_hangs_does_not_keep_another_from_being_shut_down() {
 }
 
 #[tokio::test]
+async fn a_claim_that_is_lost_is_told_by_whoever_looks_until_the_volume_is_unmounted() {
+    let (bench, service) = with(&["a", "b"]).await;
+    for name in ["a", "b"] {
+        mount(&service, name, "1").await.unwrap();
+    }
+    bench.disks.lose("a", "its lease was lost: another machine took it");
+    service.keep_up().await;
+    // A new start knows it too, and what the kernel shows does not hide it.
+    let again = bench.open();
+    again.sweep().await;
+    for service in [&service, &again] {
+        let fault = service.get(&volume("a")).await.unwrap().fault.unwrap();
+        for word in ["since 20", "another machine took it", "unmount --all a"] {
+            assert!(fault.contains(word), "{word}: {fault}");
+        }
+        assert_eq!(service.get(&volume("b")).await.unwrap().fault, None);
+    }
+    let error = refused(mount(&again, "a", "2").await, Kind::FailedPrecondition);
+    assert!(error.message().contains("another machine took it"), "{error}");
+    again.unmount_all(&volume("a")).await.unwrap();
+    assert_eq!(again.get(&volume("a")).await.unwrap().fault, None);
+    mount(&again, "a", "2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_claim_that_is_lost_while_somebody_works_on_the_volume_is_on_record_later() {
+    let (bench, service) = with(&["a"]).await;
+    mount(&service, "a", "1").await.unwrap();
+    bench.failing.next("act", Fault::Hang);
+    let acting = {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move { act(&service, "poke", Some("a"), &[]).await.map(drop) })
+    };
+    while bench.failing.calls("act") == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.disks.lose("a", "another machine took it");
+    service.keep_up().await;
+    assert!(service.get(&volume("a")).await.unwrap().fault.is_some(), "told at once");
+    bench.failing.release();
+    acting.await.unwrap().unwrap();
+    service.sweep().await;
+    assert!(bench.open().get(&volume("a")).await.unwrap().fault.is_some(), "and after a restart");
+}
+
+#[tokio::test]
+async fn a_claim_on_what_is_not_mounted_stands_in_nobodys_way() {
+    let (bench, service) = with(&["a"]).await;
+    service.attach(&volume("a")).await.unwrap();
+    bench.disks.lose("a", "another machine took it");
+    service.keep_up().await;
+    assert_eq!(bench.count("shut_down"), 0);
+    mount(&service, "a", "1").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_claim_that_cannot_be_kept_up_now_stops_no_writes() {
     let (bench, service) = with(&["a"]).await;
     mount(&service, "a", "1").await.unwrap();

@@ -6,9 +6,12 @@ use error::Kind;
 use host::{Content, Fstype, MountRequest, Mounts, Ownership, Superblock, What};
 use std::path::Path;
 use testkit::failing::Fault;
-use testkit::service::volume;
+use testkit::service::{request, snapshot, volume};
 use uuid::Uuid;
+use volume::Size;
+use volume::driver::Page;
 use volume::ledger::State;
+use volume::orchestrator::View;
 
 fn filesystem(fstype: Fstype) -> Content {
     let uuid = Uuid::from_u128(1);
@@ -42,6 +45,58 @@ async fn a_disk_that_lost_its_data_is_not_formatted_again() {
     assert!(error.message().contains("its data is gone"), "{error}");
     assert_eq!(bench.count("format"), 1);
     assert_nothing_left(&bench, &service);
+}
+
+#[tokio::test]
+async fn a_volume_whose_record_is_damaged_is_shown_and_nothing_is_done_to_it() {
+    let (bench, service) = with(&["a", "fine"]).await;
+    bench.disks.damage("a", "its record is torn; put it back");
+    let listed = service.list(&Page::default()).await.unwrap().entries;
+    let faults: Vec<_> = listed.iter().map(|view| view.fault.as_deref()).collect();
+    assert_eq!(faults, [Some("its record is torn; put it back"), None]);
+    let shown = service.get(&volume("a")).await.unwrap();
+    assert_eq!(shown.fault, listed[0].fault);
+    for refusal in [
+        mount(&service, "a", "1").await.map(drop),
+        service.attach(&volume("a")).await.map(drop),
+        service.create(request("a")).await.map(drop),
+        service.remove(&volume("a"), true).await.map(drop),
+        service.expand(&volume("a"), Size::gib(2)).await.map(drop),
+        service.snapshot(&volume("a"), &snapshot("s")).await.map(drop),
+    ] {
+        let error = refused(refusal, Kind::FailedPrecondition);
+        assert!(error.message().contains("its record is torn; put it back"), "{error}");
+    }
+    assert_eq!(
+        (bench.count("format"), bench.count("mount"), bench.disks.attached().len()),
+        (0, 0, 0)
+    );
+    assert!(service.get(&volume("a")).await.is_ok(), "it is still there");
+}
+
+#[tokio::test]
+async fn a_volume_whose_record_is_damaged_while_it_is_used_can_be_given_back() {
+    let (bench, service) = with(&["a"]).await;
+    mount(&service, "a", "1").await.unwrap();
+    bench.disks.damage("a", "its record is torn");
+    assert_eq!(
+        service.get(&volume("a")).await.unwrap().fault.as_deref(),
+        Some("its record is torn")
+    );
+    unmount(&service, "a", "1").await.unwrap();
+    assert_nothing_left(&bench, &service);
+}
+
+#[tokio::test]
+async fn a_volume_that_another_machine_has_says_where_it_is() {
+    let (bench, service) = with(&["a", "b", "free"]).await;
+    mount(&service, "a", "1").await.unwrap();
+    bench.disks.attach_elsewhere("b", "there");
+    let listed = service.list(&Page::default()).await.unwrap().entries;
+    let at = |view: &View| view.elsewhere.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let at: Vec<_> = listed.iter().map(at).collect();
+    assert_eq!(at, [vec![], vec!["there".to_owned()], vec![]], "this machine is not elsewhere");
+    assert_eq!(service.get(&volume("b")).await.unwrap().elsewhere.len(), 1);
 }
 
 #[tokio::test]

@@ -158,8 +158,9 @@ async fn a_volume_of_a_newer_version_is_refused_and_gets_no_twin() {
     let newer =
         std::fs::read_to_string(&record).unwrap().replace("\"version\": 1", "\"version\": 2");
     std::fs::write(&record, &newer).unwrap();
+    let shown = service.get(&volume("a")).await.unwrap().fault.unwrap();
+    assert!(shown.contains("newer mobula"), "{shown}");
     for answer in [
-        service.find(&volume("a")).await.map(drop),
         service.create(request("a")).await.map(drop),
         mount(&service, "a", "1").await.map(drop),
         service.remove(&volume("a"), true).await.map(drop),

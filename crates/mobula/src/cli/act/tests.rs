@@ -1,6 +1,7 @@
 //! How actions are asked for.
 
 use super::*;
+use crate::cli::terminal::Color;
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -21,7 +22,7 @@ fn service(name: &str, driver: &str) -> ServiceInfo {
 #[test]
 fn an_action_has_its_subject_and_its_options() {
     let act = parse("m ebs move pg --zone eu-west-1b").unwrap();
-    assert_eq!((act.driver, act.action), ("ebs", "move"));
+    assert_eq!((act.driver, act.action.name), ("ebs", "move"));
     assert_eq!(act.asked.subject.as_deref(), Some("pg"));
     assert_eq!(act.asked.options, BTreeMap::from([("zone".into(), "eu-west-1b".into())]));
     let act = parse("m ebs orphans --price-per-gib 0.08").unwrap();
@@ -36,6 +37,24 @@ fn a_switch_without_a_value_is_on() {
     assert_eq!(force("m ebs take --force pg").as_deref(), Some("true"));
     assert_eq!(force("m ebs take pg --force=false").as_deref(), Some("false"));
     assert_eq!(force("m ebs take pg"), None, "the default is the driver's");
+}
+
+#[test]
+fn a_question_can_be_answered_before_it_is_asked_where_there_is_one() {
+    assert!(parse("m ebs take pg --force --yes").unwrap().yes);
+    assert!(parse("m ebs take pg --force -y").unwrap().yes);
+    assert!(!parse("m ebs take pg --force").unwrap().yes);
+    assert!(parse("m ebs modify pg --iops 3000 --yes").is_err(), "nothing is asked there");
+}
+
+#[test]
+fn what_is_ordered_is_one_of_the_options_and_a_switch() {
+    for action in acting().flat_map(|spec| spec.actions) {
+        let Some(order) = action.order else { continue };
+        let option = action.options.iter().find(|option| option.name == order).unwrap();
+        assert!(matches!(option.unit, Unit::Bool), "{order}");
+        assert_eq!(option.default, Some("false"), "{order}");
+    }
 }
 
 #[test]
@@ -58,7 +77,7 @@ fn the_command_of_a_driver_names_its_actions() {
 #[test]
 fn output_flags_may_stand_before_and_behind_the_action() {
     for line in ["m ebs --json orphans", "m ebs orphans --json", "m ebs orphans -f json"] {
-        assert!(parse(line).unwrap().output().is_json(), "{line}");
+        assert!(parse(line).unwrap().output.resolved(Color::Never).is_json(), "{line}");
     }
 }
 

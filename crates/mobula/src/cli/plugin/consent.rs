@@ -1,10 +1,11 @@
 //! Asking whether a plugin gets what it asks for, in docker's words.
 
+use crate::cli::confirm::confirm;
 use crate::cli::terminal::emit;
 use clap::Args;
-use error::{Error, IoContext, Result};
+use error::{Error, Result};
 use plugin::privileges::Privilege;
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
 /// The flag of every command that installs something.
 #[derive(Debug, Args)]
@@ -35,24 +36,6 @@ impl Consent {
             "the permissions of plugin {plugin} were not granted; nothing was changed"
         )))
     }
-}
-
-/// Asks `question` on the terminal.
-pub(super) async fn confirm(question: &str) -> Result<bool> {
-    emit(&prompt(question))?;
-    // A thread of the runtime must not wait for people.
-    let answer = tokio::task::spawn_blocking(|| read_answer(&mut std::io::stdin().lock())).await;
-    answer.map_err(|source| Error::internal("the answer was not read").because(source))?
-}
-
-fn read_answer(input: &mut impl BufRead) -> Result<bool> {
-    let mut answer = String::new();
-    input.read_line(&mut answer).doing(|| "read the answer")?;
-    Ok(answer.trim().eq_ignore_ascii_case("y"))
-}
-
-fn prompt(question: &str) -> String {
-    format!("{question} [y/N] ")
 }
 
 /// What `plugin` asks for, a line each.
@@ -98,8 +81,6 @@ Plugin \"vieux/sshfs\" is requesting the following privileges:
  - capabilities: [CAP_SYS_ADMIN CAP_NET_ADMIN]
 ";
         assert_eq!(wishes("vieux/sshfs", &privileges()), expected);
-        let prompt = prompt("Do you grant the above permissions?");
-        assert_eq!(prompt, "Do you grant the above permissions? [y/N] ");
     }
 
     #[test]
@@ -107,20 +88,6 @@ Plugin \"vieux/sshfs\" is requesting the following privileges:
         let mut privileges = privileges();
         privileges[0].value = Some(vec!["host]\x1b[2K\r".into()]);
         assert!(!wishes("x", &privileges).contains('\x1b'));
-    }
-
-    #[test]
-    fn only_y_is_yes() {
-        for (answer, expected) in [
-            ("y\n", true),
-            ("Y\n", true),
-            (" y \n", true),
-            ("yes\n", false),
-            ("\n", false),
-            ("", false),
-        ] {
-            assert_eq!(read_answer(&mut answer.as_bytes()).unwrap(), expected, "{answer:?}");
-        }
     }
 
     #[tokio::test]

@@ -28,6 +28,10 @@ pub(super) struct Ls {
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
+    /// Show JSON; the same as --format json.
+    #[arg(long)]
+    json: bool,
+
     /// Show whole IDs and descriptions.
     #[arg(long)]
     no_trunc: bool,
@@ -132,7 +136,7 @@ impl Ls {
         let format = format.map(|format| if format == "raw" { raw } else { format }.to_owned());
         // Docker's templates win over --quiet.
         let is_template = format.as_deref().is_some_and(|format| format.contains("{{"));
-        Output::of(format, self.quiet && !is_template)
+        Output::of(format, self.quiet && !is_template).or_json(self.json)
     }
 
     /// Lists.

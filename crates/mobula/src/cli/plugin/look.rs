@@ -97,6 +97,10 @@ pub(super) struct Search {
     /// table, json, jsonp, or a Go template such as '{{.Name}}'.
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
+
+    /// Show JSON; the same as --format json.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Serialize)]
@@ -116,7 +120,7 @@ impl Row for FoundRow {
 impl Search {
     /// What its flags say about the output.
     pub(super) fn output(&self) -> Output {
-        Output::of(self.format.clone(), false)
+        Output::of(self.format.clone(), false).or_json(self.json)
     }
 
     /// Searches.

@@ -1,8 +1,9 @@
 //! `mobula plugin upgrade`: another version of an installed plugin.
 
-use super::consent::{Consent, confirm};
+use super::consent::Consent;
 use super::install::Remote;
 use super::watch;
+use crate::cli::confirm::confirm;
 use crate::cli::terminal::emit_line;
 use crate::engine_client::{EngineClient, named};
 use clap::Args;

@@ -143,7 +143,7 @@ fn cells(volume: &VolumeInfo, with_path: bool) -> Vec<Cell> {
     let mut cells = vec![
         volume.name.as_str().into(),
         volume.service.as_str().into(),
-        Cell::new(volume.status.as_str(), Tint::of_status(&volume.status)),
+        Cell::new(stand(volume), Tint::of_status(&volume.status)),
         size.into(),
         volume.fs_type.as_deref().unwrap_or("-").into(),
     ];
@@ -152,6 +152,14 @@ fn cells(volume: &VolumeInfo, with_path: bool) -> Vec<Cell> {
         cells.push(path.unwrap_or_default().into());
     }
     cells
+}
+
+/// `elsewhere (i-0a)`.
+fn stand(volume: &VolumeInfo) -> String {
+    match volume.status.as_str() {
+        status @ "elsewhere" => format!("{status} ({})", volume.attached_to.join(", ")),
+        status => status.to_owned(),
+    }
 }
 
 impl Inspect {

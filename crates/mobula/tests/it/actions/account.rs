@@ -3,10 +3,14 @@
 use crate::fixture::{Home, PATIENCE, eventually, is_root};
 use ebs_sim::{Config, Delays, Disks, Fault, InstanceConfig, Simulator, Volume};
 use std::ops::Deref;
+use std::sync::Arc;
 use tokio::runtime::Runtime;
+use volume::cloud::aws;
 
 pub const HERE: &str = "i-0aaaaaaaaaaaaaaa0";
 pub const FAR: &str = "i-0bbbbbbbbbbbbbbb0";
+/// A machine in the zone of `HERE`, without a service.
+pub const NEAR: &str = "i-0ccccccccccccccc0";
 
 /// The account, and the home below which its disks are.
 pub struct Account {
@@ -32,7 +36,7 @@ impl Account {
         let home = Home::new();
         let far = InstanceConfig::new(FAR).zone("us-east-1b");
         let disks = Disks { images: home.path("images"), devices: home.path("devices") };
-        let instances = vec![InstanceConfig::new(HERE), far];
+        let instances = vec![InstanceConfig::new(HERE), far, InstanceConfig::new(NEAR)];
         let config = Config { instances, disks: Some(disks), delays, ..Config::default() };
         // Its threads see what this one mounts, as they are started by it.
         let runtime = Runtime::new().unwrap();
@@ -59,6 +63,20 @@ impl Account {
     pub fn inject(&self, fault: &str) {
         let fault: Fault = serde_json::from_str(fault).unwrap();
         self.sim().inject(fault);
+    }
+
+    /// Somebody attaches a volume to a machine.
+    pub fn attach(&self, id: &str, instance: &str) {
+        let keys = ebs_sim::Credentials::default();
+        let settings = aws::Settings {
+            region: Some("us-east-1".to_owned()),
+            endpoint: Some(self.sim().endpoint(HERE)),
+            access_key: Some(keys.access_key),
+            secret_key: Some(keys.secret_key),
+            ..aws::Settings::default()
+        };
+        let console = aws::Ec2::new(Arc::new(aws::Client::new(settings)), Vec::new());
+        self.runtime.block_on(console.attach_volume(id, instance, "/dev/sdf")).unwrap();
     }
 
     /// The volume that has this name now.

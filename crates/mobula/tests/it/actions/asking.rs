@@ -1,9 +1,11 @@
 //! Asking for actions on the command line.
 
-use super::account::Account;
+use super::account::{Account, NEAR};
 use crate::fixture::{PATIENCE, eventually};
 use ebs_sim::Delays;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 #[test]
 fn an_action_reports_in_every_format() {
@@ -50,6 +52,82 @@ fn what_is_asked_wrongly_is_refused_with_the_way_out() {
     let (exit, said) = account.fails(&["ebs", "orphans"]);
     assert!(exit == 3 && said.contains("services: {ebs: {driver: ebs}}"), "{exit} {said}");
     assert_eq!(account.fails(&["loop", "orphans"]).0, 2, "a driver without actions is no command");
+}
+
+/// `mobula` with these words at a terminal, which script(1) makes, where `keys` are typed.
+fn at_terminal(account: &Account, words: &str, keys: &str) -> (i32, String) {
+    let program = account.command(&[]);
+    let line = format!("exec {} {words}", program.get_program().to_str().unwrap());
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
+    command.env("MOBULA_HOME", account.dir()).env("TERM", "dumb");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Open until it has ended: the end of this one would be the end of the terminal.
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(keys.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(typed);
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn whoever_takes_a_volume_without_proof_is_told_what_it_may_cost_and_asked() {
+    let Some(account) = Account::new(Delays::default()) else { return };
+    let agent = account.start();
+    let hold = || {
+        let id = account.volume("pg").unwrap().id;
+        account.attach(&id, NEAR);
+    };
+    let is_held = || !account.volume("pg").unwrap().attachments.is_empty();
+    account.ok(&["volume", "create", "pg", "-s", "here", "--size", "1"]);
+    hold();
+    let (code, said) = at_terminal(&account, "ebs take pg --force -s here", "n\n");
+    for word in ["not synced is lost", NEAR, "Do it all the same? [y/N]", "nothing was done"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(code != 0 && is_held(), "{code} {said}");
+    let (code, said) = at_terminal(&account, "ebs take pg --force -s here", "y\n");
+    assert!(code == 0 && !is_held() && said.contains("taken from"), "{code} {said}");
+    for (words, code) in [("--force --yes", 0), ("-y", 4)] {
+        hold();
+        let (ended, said) = at_terminal(&account, &format!("ebs take pg {words} -s here"), "");
+        assert_eq!(ended, code, "{said}");
+        assert!(said.contains("not synced is lost") && !said.contains("[y/N]"), "{said}");
+    }
+    // Where nobody can be asked, the order is enough, and the warning is there all the same.
+    let output = account.run(&["ebs", "take", "pg", "--force", "-s", "here"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && told.contains("not synced is lost"), "{told}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        table.starts_with("ID")
+            && table.contains("NAME")
+            && table.contains("pg")
+            && table.contains("vol-"),
+        "{table}"
+    );
+    agent.stop();
+}
+
+#[test]
+fn a_volume_that_another_machine_has_is_not_available() {
+    let Some(account) = Account::new(Delays::default()) else { return };
+    account.both(|account, name| {
+        account.ok(&["volume", "create", name, "-s", "here", "--size", "1"]);
+        let id = account.volume(name).unwrap().id;
+        account.attach(&id, NEAR);
+        let table = account.ok(&["volume", "ls", "-s", "here"]);
+        let shown = format!("elsewhere ({NEAR})");
+        assert!(table.lines().any(|line| line.contains(name) && line.contains(&shown)), "{table}");
+        let rows = account.ok(&["volume", "ls", "-s", "here", name, "--json"]);
+        let rows: Value = serde_json::from_str(&rows).unwrap();
+        assert_eq!(rows[0]["attachedTo"], json!([NEAR]), "{rows}");
+        assert_eq!(account.ok(&["volume", "ls", "-s", "here", "--available", name, "-q"]), "");
+        account.ok(&["ebs", "take", name, "--force", "-s", "here"]);
+        assert!(account.ok(&["volume", "ls", "-s", "here", name]).contains("available"));
+        account.ok(&["volume", "rm", name, "-s", "here"]);
+    });
 }
 
 #[test]

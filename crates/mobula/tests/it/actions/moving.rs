@@ -60,8 +60,9 @@ fn an_answer_is_lines_of_json_and_an_action_outlives_its_client() {
     write!(again, "POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
     let lines: Vec<String> = BufReader::new(again).lines().map(Result::unwrap).collect();
     let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
-    assert_eq!(last["report"]["columns"][1], "ZONE", "{lines:?}");
-    assert_eq!(last["report"]["rows"][0][1], "us-east-1a", "{lines:?}");
+    assert_eq!(last["report"]["columns"][2], "ZONE", "{lines:?}");
+    assert_eq!(last["report"]["rows"][0][1], "pg", "{lines:?}");
+    assert_eq!(last["report"]["rows"][0][2], "us-east-1a", "{lines:?}");
     agent.stop();
 }
 

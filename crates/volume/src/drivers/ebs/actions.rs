@@ -4,11 +4,14 @@ use super::Ebs;
 use super::parameters;
 use crate::cloud::aws::{self, Change};
 use crate::driver::{Action, ActionRequest, Report, Subject, Told};
-use crate::name::{SnapshotName, VolumeName};
+use crate::name::{SnapshotName, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit, parse_bool};
 use crate::size::Size;
 use error::{Error, Result};
 use std::collections::BTreeMap;
+
+/// The option by which a volume is taken without proof.
+const FORCE: &str = "force";
 
 /// The actions.
 pub(super) const ALL: [Action; 7] = [
@@ -25,12 +28,14 @@ pub(super) const ALL: [Action; 7] = [
                 "What a GiB of a snapshot costs per month.",
             ),
         ],
+        order: None,
     },
     Action {
         name: "permissions",
         help: "Tells which permissions the credentials lack; AWS is asked, and nothing is done.",
         subject: Subject::Service,
         options: &[],
+        order: None,
     },
     Action {
         name: "modify",
@@ -46,6 +51,7 @@ pub(super) const ALL: [Action; 7] = [
                 "New size; its file system grows at the next mount.",
             ),
         ],
+        order: None,
     },
     Action {
         name: "move",
@@ -56,6 +62,7 @@ pub(super) const ALL: [Action; 7] = [
             Unit::Text,
             "Where to; by default this machine's zone.",
         )],
+        order: None,
     },
     Action {
         name: "take",
@@ -63,13 +70,14 @@ pub(super) const ALL: [Action; 7] = [
         subject: Subject::Volume,
         options: &[
             OptionSpec::new(
-                "force",
+                FORCE,
                 Unit::Bool,
-                "Yes, that machine is sure to be gone; without it nothing is done.",
+                "Also when nothing proves that machine gone, which may cost what it has not synced.",
             )
             .default("false"),
             OptionSpec::new("by", Unit::Text, "Who orders it, for the record."),
         ],
+        order: Some(FORCE),
     },
     Action {
         name: "copy-snapshot",
@@ -79,6 +87,7 @@ pub(super) const ALL: [Action; 7] = [
             OptionSpec::new("region", Unit::Text, "Where to."),
             OptionSpec::new("encryptionKey", Unit::Text, "KMS key of that region to encrypt with."),
         ],
+        order: None,
     },
     Action {
         name: "fast-restore",
@@ -88,6 +97,7 @@ pub(super) const ALL: [Action; 7] = [
             OptionSpec::new("zones", Unit::List, "Where; by default this machine's zone."),
             OptionSpec::new("off", Unit::Bool, "No longer.").default("false"),
         ],
+        order: None,
     },
 ];
 
@@ -101,7 +111,7 @@ impl Ebs {
             "permissions" => self.permissions().await,
             "modify" => self.modify(subject, options).await,
             "move" => self.move_by_hand(&self.named(subject).await?, options, told).await,
-            "take" => self.take(&self.named(subject).await?, options).await,
+            "take" => self.take(&self.named(subject).await?, options, told).await,
             "copy-snapshot" => self.copy_snapshot(subject, options, told).await,
             "fast-restore" => self.fast_restore(subject, options).await,
             other => Err(Error::unimplemented(format!("driver ebs has no action {other:?}"))),
@@ -141,7 +151,7 @@ impl Ebs {
         }
         let is_so = change.is_done(raw);
         let now = if is_so { raw.clone() } else { self.change(raw, &change).await? };
-        let mut report = described(&now);
+        let mut report = self.described(&now);
         let note = if is_so { "it is so already" } else { "changed; AWS optimizes it for a while" };
         report.notes.push(note.to_owned());
         Ok(report)
@@ -159,13 +169,13 @@ impl Ebs {
         };
         if raw.zone == zone {
             self.finish_move(raw).await?;
-            let mut report = described(raw);
+            let mut report = self.described(raw);
             report.notes.push(format!("it is in {zone} already"));
             return Ok(report);
         }
         let moved = self.move_volume(raw, &zone, told).await?;
         let name = raw.tag("Name").unwrap_or_default();
-        let mut report = described(&self.get_raw(&moved.id).await?);
+        let mut report = self.described(&self.get_raw(&moved.id).await?);
         report.notes.push(format!(
             "moved; the original is kept in {} as \"{name} (moved to {})\"; once you have seen that \
              all is well, delete it (aws ec2 delete-volume --volume-id {})",
@@ -176,24 +186,29 @@ impl Ebs {
         Ok(report)
     }
 
-    async fn take(&self, raw: &aws::Volume, options: &BTreeMap<String, String>) -> Result<Report> {
-        let Some(attachment) = raw.attachments().first() else {
-            let mut report = described(raw);
+    async fn take(
+        &self,
+        raw: &aws::Volume,
+        options: &BTreeMap<String, String>,
+        told: &Told,
+    ) -> Result<Report> {
+        if raw.attachments().is_empty() {
+            let mut report = self.described(raw);
             report.notes.push("nobody has it".to_owned());
             return Ok(report);
-        };
-        if !options.get("force").and_then(|force| parse_bool(force)).unwrap_or(false) {
-            return Err(self.attached_to(raw, &attachment.instance).await);
         }
+        let is_forced = options.get(FORCE).and_then(|force| parse_bool(force)).unwrap_or(false);
         let by = options.get("by").map_or("not said", String::as_str);
-        let taken = self.take_by_force(raw, by).await?;
-        let mut report = described(&self.named(&self.name_of(raw)).await?);
+        let taken = self.take_by_order(raw, is_forced, by, told).await?;
+        let mut report = self.described(&self.get_raw(&VolumeId::new(raw.id.as_str())).await?);
         report.notes.push(format!("taken from {}", taken.join(", ")));
         Ok(report)
     }
 
-    fn name_of(&self, raw: &aws::Volume) -> String {
-        super::record::name(&self.settings, raw).map(|name| name.to_string()).unwrap_or_default()
+    /// What people call it.
+    pub(super) fn name_of(&self, raw: &aws::Volume) -> String {
+        let name = super::record::name(&self.settings, raw).map(|name| name.to_string());
+        name.or_else(|| raw.tag("Name").map(str::to_owned)).unwrap_or_else(|| "-".to_owned())
     }
 
     async fn copy_snapshot(
@@ -229,20 +244,22 @@ impl Ebs {
         let note = "AWS bills fast restores by the hour and zone while they are on".to_owned();
         Ok(Report { columns, rows, notes: if off { Vec::new() } else { vec![note] } })
     }
-}
 
-fn described(raw: &aws::Volume) -> Report {
-    let number =
-        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    let columns = ["ID", "ZONE", "STATE", "TYPE", "SIZE", "IOPS", "THROUGHPUT"].map(str::to_owned);
-    let row = vec![
-        raw.id.clone(),
-        raw.zone.clone(),
-        raw.state.clone(),
-        raw.kind.clone(),
-        format!("{}GiB", raw.size),
-        number(raw.iops),
-        number(raw.throughput),
-    ];
-    Report { columns: columns.to_vec(), rows: vec![row], notes: Vec::new() }
+    fn described(&self, raw: &aws::Volume) -> Report {
+        let number =
+            |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+        let columns = ["ID", "NAME", "ZONE", "STATE", "TYPE", "SIZE", "IOPS", "THROUGHPUT"]
+            .map(str::to_owned);
+        let row = vec![
+            raw.id.clone(),
+            self.name_of(raw),
+            raw.zone.clone(),
+            raw.state.clone(),
+            raw.kind.clone(),
+            format!("{}GiB", raw.size),
+            number(raw.iops),
+            number(raw.throughput),
+        ];
+        Report { columns: columns.to_vec(), rows: vec![row], notes: Vec::new() }
+    }
 }

@@ -90,7 +90,10 @@ impl Ebs {
     /// The volume of this name, if it answers the request.
     async fn existing(&self, request: &Create) -> Result<Option<Volume>> {
         let Some(raw) = self.find_by_name(&request.name).await? else { return Ok(None) };
-        let found = self.volume(&raw)?;
+        let found = self.volume(&raw).map_err(|error| {
+            let message = format!("volume {} is there: {}", request.name, error.message());
+            Error::new(error.kind(), message)
+        })?;
         if raw.tag(record::RECORD).is_some() {
             found.ensure_answers(request)?;
         } else if request.asked.size.is_some_and(|asked| asked.0.div_ceil(GIB) != raw.size) {

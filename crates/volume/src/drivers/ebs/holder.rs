@@ -8,6 +8,7 @@ use super::attach::is_detached;
 use super::wait::VISIBLE;
 use super::{Ebs, lease};
 use crate::cloud::aws::{self, Attachment};
+use crate::driver::Told;
 use error::{Error, Result};
 use std::time::Duration;
 
@@ -46,13 +47,24 @@ impl Ebs {
         let Some(proof) = self.proof(raw, attachment).await? else {
             return Err(self.attached_to(raw, holder).await);
         };
+        self.take_from_gone(raw, holder, &proof, node).await
+    }
+
+    /// Frees the volume from `holder`, which is proved to be gone, for `to`.
+    async fn take_from_gone(
+        &self,
+        raw: &aws::Volume,
+        holder: &str,
+        proof: &Proof,
+        to: &str,
+    ) -> Result<()> {
         let why = match proof {
             Proof::Terminated => "it is terminated",
             Proof::Stopped => "it is stopped",
             Proof::Expired => "it has not renewed its claim",
         };
         tracing::warn!(
-            target: "audit", volume = raw.id, from = holder, to = node, why,
+            target: "audit", volume = raw.id, from = holder, to, why,
             "a volume is taken from a machine that is gone"
         );
         match proof {
@@ -63,12 +75,20 @@ impl Ebs {
     }
 
     async fn proof(&self, raw: &aws::Volume, attachment: &Attachment) -> Result<Option<Proof>> {
-        let holder = self.find_holder(&attachment.instance).await?;
+        match self.proof_of_aws(&attachment.instance).await? {
+            None => Ok(self.claim_expires(raw, attachment).await?.then_some(Proof::Expired)),
+            proof => Ok(proof),
+        }
+    }
+
+    /// What AWS says of the instance, if that is proof.
+    async fn proof_of_aws(&self, instance: &str) -> Result<Option<Proof>> {
+        let holder = self.find_holder(instance).await?;
         Ok(match holder.as_ref().map(aws::Instance::state) {
             // Terminated instances are shown for an hour; one that never was holds nothing.
             None | Some("terminated") => Some(Proof::Terminated),
             Some("stopped") => Some(Proof::Stopped),
-            Some(_) => self.claim_expires(raw, attachment).await?.then_some(Proof::Expired),
+            Some(_) => None,
         })
     }
 
@@ -114,20 +134,58 @@ impl Ebs {
         self.wait_detached(id, holder, FREED).await
     }
 
-    /// Frees the volume from whoever has it, by order of a person.
-    pub(super) async fn take_by_force(&self, raw: &aws::Volume, by: &str) -> Result<Vec<String>> {
-        let mut taken = Vec::new();
+    /// Frees the volume from whoever has it, by order of a person; answers from whom. Without proof
+    /// that they are gone it is done only when it `is_forced`, and `told` what it may cost.
+    pub(super) async fn take_by_order(
+        &self,
+        raw: &aws::Volume,
+        is_forced: bool,
+        by: &str,
+        told: &Told,
+    ) -> Result<Vec<String>> {
+        let mut holders = Vec::new();
         for attachment in raw.attachments() {
-            let holder = attachment.instance.clone();
-            tracing::warn!(
-                target: "audit", volume = raw.id, from = holder, by,
-                "a volume is taken by force"
-            );
-            self.release_from(&raw.id, &holder, true).await.map_err(|error| {
+            holders.push((&attachment.instance, self.proof_of_aws(&attachment.instance).await?));
+        }
+        if let Some((living, _)) = holders.iter().find(|(_, proof)| proof.is_none()) {
+            let cost = self.cost_of_taking(raw, living).await;
+            if !is_forced {
+                return Err(Error::failed_precondition(format!(
+                    "{cost}. Stop them and unmount it there; or take it all the same \
+                     (`mobula ebs take {} --force`)",
+                    self.name_of(raw)
+                )));
+            }
+            told(&cost);
+        }
+        for (holder, proof) in &holders {
+            let freed = match proof {
+                Some(proof) => self.take_from_gone(raw, holder, proof, by).await,
+                None => {
+                    tracing::warn!(
+                        target: "audit", volume = raw.id, from = holder, by,
+                        "a volume is taken by force"
+                    );
+                    self.release_from(&raw.id, holder, true).await
+                }
+            };
+            freed.map_err(|error| {
                 Error::new(error.kind(), format!("not taken from {holder}: {}", error.message()))
             })?;
-            taken.push(holder);
         }
-        Ok(taken)
+        Ok(holders.into_iter().map(|(holder, _)| holder.clone()).collect())
+    }
+
+    /// What it may cost to take the volume from `holder`, which nothing proves to be gone.
+    async fn cost_of_taking(&self, raw: &aws::Volume, holder: &str) -> String {
+        format!(
+            "volume {} ({}) is attached to {} in {}, and nothing proves that it is gone: what its \
+             containers have written and not synced is lost when the volume is taken, and all that \
+             they write from then on fails",
+            self.name_of(raw),
+            raw.id,
+            self.describe(holder).await,
+            raw.zone
+        )
     }
 }

@@ -19,6 +19,9 @@ pub(super) const LEASE: &str = "mobula:lease";
 /// A claim is not renewed by one call for more volumes than this: AWS takes 1,000.
 const AT_ONCE: usize = 500;
 
+/// Instances by the volume that they have.
+type Holders = HashMap<String, Vec<String>>;
+
 /// The claims of this machine, and what is known of those of others.
 pub(super) struct Leases {
     lasts: Option<Duration>,
@@ -170,7 +173,8 @@ impl Ebs {
         lost.extend(held.iter().filter(|id| self.left(id.as_str()).is_zero()).map(|id| Lost {
             id: id.clone(),
             why: format!(
-                "the claim on it could not be renewed, and another machine may take it after {} s",
+                "its lease was lost: the claim on it could not be renewed, and another machine may \
+                 take it after {} s",
                 lasts.as_secs()
             ),
         }));
@@ -197,17 +201,24 @@ impl Ebs {
     /// Renews the claims on volumes that are still here; answers those that are not.
     async fn renew_due(&self, due: &[&str], lasts: Duration) -> Result<Vec<Lost>> {
         let node = self.ec2.client().identity().await?.instance.as_str();
-        let mut at_node = self.attached_of(due, node).await?;
-        let missing: Vec<&str> = due.iter().copied().filter(|id| !at_node.contains(*id)).collect();
+        let is_here = |holders: &Holders, id: &str| {
+            holders.get(id).is_some_and(|there| there.iter().any(|holder| holder == node))
+        };
+        let mut holders = self.holders_of(due).await?;
+        let missing: Vec<&str> = due.iter().copied().filter(|id| !is_here(&holders, id)).collect();
         if !missing.is_empty() {
             // What one answer lacks may be a slip; what is gone does not come back.
             tokio::time::sleep(lasts / 20).await;
-            at_node.extend(self.attached_of(&missing, node).await?);
+            holders.extend(self.holders_of(&missing).await?);
         }
         let (here, gone): (Vec<&str>, Vec<&str>) =
-            due.iter().copied().partition(|id| at_node.contains(*id));
-        let why = "AWS has it no longer attached to this machine";
-        let lost = gone.iter().map(|id| Lost { id: VolumeId::new(*id), why: why.to_owned() });
+            due.iter().copied().partition(|id| is_here(&holders, id));
+        let lost = gone.iter().map(|id| {
+            let now = holders.get(*id).map(|there| there.join(", ")).filter(|now| !now.is_empty());
+            let now = now.map(|now| format!("attached to {now} now, and ")).unwrap_or_default();
+            let why = format!("its lease was lost: AWS has it {now}no longer at this machine");
+            Lost { id: VolumeId::new(*id), why }
+        });
         let lost = lost.collect();
         for ids in here.chunks(AT_ONCE) {
             self.put_claim(ids, node, lasts).await?;
@@ -215,17 +226,18 @@ impl Ebs {
         Ok(lost)
     }
 
-    /// Those of these volumes that AWS has attached to `node`.
-    async fn attached_of(&self, ids: &[&str], node: &str) -> Result<HashSet<String>> {
-        let mut attached = HashSet::new();
+    /// Who AWS has these volumes attached to.
+    async fn holders_of(&self, ids: &[&str]) -> Result<Holders> {
+        let mut holders = Holders::new();
         for ids in ids.chunks(200) {
             let ids = ids.iter().map(|id| (*id).to_owned()).collect();
             let found = self.ec2.list_volumes(&vec![("volume-id".to_owned(), ids)]).await?;
-            let is_there =
-                |raw: &aws::Volume| raw.attachments().iter().any(|there| there.instance == node);
-            attached.extend(found.iter().filter(|raw| is_there(raw)).map(|raw| raw.id.clone()));
+            holders.extend(found.into_iter().map(|raw| {
+                let there = raw.attachments().iter().map(|there| there.instance.clone());
+                (raw.id.clone(), there.collect())
+            }));
         }
-        Ok(attached)
+        Ok(holders)
     }
 }
 

@@ -31,7 +31,23 @@ impl Ebs {
     pub(super) async fn find_by_name(&self, name: &VolumeName) -> Result<Option<aws::Volume>> {
         let mut found = self.ec2.find_named(&self.tag_of(name)).await?;
         found.retain(|raw| !self.is_gone(&raw.id));
-        one(name, found)
+        match one(name, found)? {
+            None => self.find_nameless(name).await,
+            found => Ok(found),
+        }
+    }
+
+    /// The volume that is listed under its ID, since it has no name any more.
+    async fn find_nameless(&self, name: &VolumeName) -> Result<Option<aws::Volume>> {
+        // AWS is asked only for what is an ID.
+        let digits = name.as_str().strip_prefix("vol-").unwrap_or_default();
+        if !matches!(digits.len(), 8 | 17) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let found = self.find_raw(name.as_str()).await?;
+        Ok(found.filter(|raw| {
+            record::name_of_nameless(&self.settings, raw).is_some_and(|known| known == *name)
+        }))
     }
 
     /// All volumes that are ours to show, by name.
@@ -46,9 +62,8 @@ impl Ebs {
         let take = |raw: aws::Volume| {
             let Some(shown) = self.shown(&raw) else { return };
             let name = shown.volume.name.clone();
-            // Which of two is meant is told when it is asked for by name.
             let shown = match by_name.remove(&name) {
-                Some(other) => newer(other, shown),
+                Some(other) => one_of(other, shown),
                 None => shown,
             };
             by_name.insert(name, shown);
@@ -59,19 +74,19 @@ impl Ebs {
 
     /// A volume as it is listed, if it is.
     fn shown(&self, raw: &aws::Volume) -> Option<Shown> {
-        record::name(&self.settings, raw)?;
         if !raw.exists() || self.is_gone(&raw.id) {
             return None;
         }
-        match self.volume(raw) {
-            Ok(volume) => {
-                Some(Shown { volume, moved_from: raw.tag(MOVED_FROM).map(str::to_owned) })
-            }
-            Err(error) => {
-                tracing::warn!(volume = raw.id, %error, "not listed");
-                None
-            }
-        }
+        let volume = self.sound_or_faulty(raw)?;
+        Some(Shown { volume, moved_from: raw.tag(MOVED_FROM).map(str::to_owned) })
+    }
+
+    /// A volume to be looked at, whatever is the matter with its tags; `None` when nothing says that
+    /// it is one of ours.
+    pub(super) fn sound_or_faulty(&self, raw: &aws::Volume) -> Option<Volume> {
+        let name = record::name(&self.settings, raw)
+            .or_else(|| record::name_of_nameless(&self.settings, raw))?;
+        Some(self.volume(raw).unwrap_or_else(|why| record::unusable(raw, name, &why)))
     }
 
     /// The volumes that are attached to this machine and need not stay so.
@@ -98,6 +113,8 @@ impl Ebs {
                  delete it in AWS's console, or mount it once to make it this program's"
             )));
         }
+        // What is not known to be nothing is not deleted.
+        self.volume(&raw)?;
         // What it was moved from must not come back under its name.
         self.finish_move(&raw).await?;
         match self.ec2.delete_volume(id).await {
@@ -155,17 +172,34 @@ fn one(name: &VolumeName, mut found: Vec<aws::Volume>) -> Result<Option<aws::Vol
     found.retain(|raw| !originals.contains(&raw.id));
     if found.len() > 1 {
         let shown = found.iter().map(|raw| format!("{} in {}", raw.id, raw.zone));
-        return Err(Error::failed_precondition(format!(
-            "{} EBS volumes are named {name}: {}; give all but one of them another Name tag",
-            found.len(),
-            shown.collect::<Vec<_>>().join(", ")
-        )));
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        return Err(Error::failed_precondition(namesakes(found.len(), name, &shown)));
     }
     Ok(found.pop())
 }
 
-/// Of two volumes of one name, the one to list.
-fn newer(one: Shown, other: Shown) -> Shown {
-    let original = one.moved_from.as_deref() == Some(other.volume.id.as_str());
-    if original || one.volume.created < other.volume.created { one } else { other }
+fn namesakes(count: usize, name: &VolumeName, shown: &str) -> String {
+    format!(
+        "{count} EBS volumes are named {name}: {shown}; give all but one of them another Name tag"
+    )
+}
+
+/// Of two volumes of one name, the one to list: the older one, and a fault since nobody can tell
+/// which is meant; but what was moved takes the place of its original.
+fn one_of(one: Shown, other: Shown) -> Shown {
+    let is_of = |moved: &Shown, original: &Shown| {
+        moved.moved_from.as_deref() == Some(original.volume.id.as_str())
+    };
+    if is_of(&one, &other) {
+        return one;
+    }
+    if is_of(&other, &one) {
+        return other;
+    }
+    let (mut listed, left) =
+        if one.volume.created < other.volume.created { (one, other) } else { (other, one) };
+    let zone = |volume: &Volume| volume.details.get("zone").cloned().unwrap_or_default();
+    let shown = [&listed.volume, &left.volume].map(|one| format!("{} in {}", one.id, zone(one)));
+    listed.volume.fault = Some(namesakes(2, &listed.volume.name, &shown.join(", ")));
+    listed
 }

@@ -14,7 +14,7 @@
 use super::parameters;
 use super::settings::{CLUSTER, Settings};
 use crate::cloud::aws;
-use crate::name::{SnapshotName, VolumeId, VolumeName};
+use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
 use crate::options::parse_volume_options;
 use crate::size::Size;
 use crate::volume::{Create, Filesystem, Origin, Parameters, Snapshot, Volume};
@@ -245,7 +245,7 @@ pub(super) fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<S
         Some(VERSION) => {}
         other => {
             return Err(Error::failed_precondition(format!(
-                "its record is of version {}, and this program knows {VERSION}; use a newer one",
+                "its record is of version {}, and this program knows {VERSION}",
                 other.unwrap_or("?")
             )));
         }
@@ -265,19 +265,10 @@ pub(super) fn said<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Result<Option<S
     Ok(Some(said))
 }
 
-/// The volume that AWS shows, as its tags describe it.
+/// The volume that AWS shows, as its tags describe it. Tags that cannot be used are an error.
 pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
-    let about = |error: Error| {
-        let message = format!("EBS volume {}: {}", raw.id, error.message());
-        Error::new(error.kind(), message)
-    };
-    let name = name(settings, raw).ok_or_else(|| {
-        Error::failed_precondition(format!(
-            "EBS volume {} has no name that a volume can have",
-            raw.id
-        ))
-    })?;
-    let said = said(|key| raw.tag(key)).map_err(about)?;
+    let name = name(settings, raw).ok_or_else(|| nameless(raw))?;
+    let said = said(|key| raw.tag(key)).map_err(|error| unknown_record(raw, &error))?;
     let (is_recorded, size) = (said.is_some(), parameters::bytes(raw.size));
     let Said { mut parameters, labels, origin } = said.unwrap_or_default();
     if !is_recorded {
@@ -285,20 +276,85 @@ pub(super) fn volume(settings: &Settings, raw: &aws::Volume) -> Result<Volume> {
     }
     let filesystem = match raw.tag(FILESYSTEM) {
         _ if raw.multi_attach_enabled => None,
-        Some(text) => Some(filesystem(text, &raw.id).map_err(about)?),
+        Some(text) => {
+            Some(filesystem(text, &raw.id).map_err(|error| unknown_filesystem(raw, &error))?)
+        }
         None => Some(unrecorded(&raw.id, parameters.fs_type.unwrap_or(Fstype::Ext4))),
     };
     Ok(Volume {
         id: VolumeId::new(raw.id.as_str()),
-        name,
         size: Some(size),
-        created: raw.created.parse().unwrap_or(Timestamp::UNIX_EPOCH),
+        created: created(raw),
         filesystem,
         parameters,
         labels,
         origin,
         details: details(raw),
+        attached: attached(raw),
+        fault: (raw.state == "error").then(|| {
+            format!(
+                "EBS volume {} has failed at AWS (state error); remove it (`mobula volume rm`) and \
+                 create it again, of a snapshot if there is one",
+                raw.id
+            )
+        }),
+        name,
     })
+}
+
+/// A volume whose tags cannot be used, as far as AWS knows it without them.
+pub(super) fn unusable(raw: &aws::Volume, name: VolumeName, why: &Error) -> Volume {
+    Volume {
+        size: Some(parameters::bytes(raw.size)),
+        created: created(raw),
+        details: details(raw),
+        attached: attached(raw),
+        ..Volume::unusable(VolumeId::new(raw.id.as_str()), name, why)
+    }
+}
+
+/// What a volume of this program is called that has lost its name: by its ID.
+pub(super) fn name_of_nameless(settings: &Settings, raw: &aws::Volume) -> Option<VolumeName> {
+    let is_ours = raw.tag(RECORD).is_some() && raw.tag(CLUSTER) == settings.cluster.as_deref();
+    // One with another name, or of another service perhaps, is somebody's.
+    let is_nameless = raw.tag("Name").is_none_or(str::is_empty) && settings.prefix.is_empty();
+    VolumeName::parse(&raw.id).ok().filter(|_| is_ours && is_nameless)
+}
+
+fn nameless(raw: &aws::Volume) -> Error {
+    Error::failed_precondition(format!(
+        "EBS volume {0} has no name that a volume can have (tag Name); give it its name back (aws ec2 \
+         create-tags --resources {0} --tags Key=Name,Value=NAME)",
+        raw.id
+    ))
+}
+
+fn unknown_record(raw: &aws::Volume, error: &Error) -> Error {
+    Error::failed_precondition(format!(
+        "the tags {RECORD} … of EBS volume {} cannot be used: {}; put them back as they were, or use \
+         the version of mobula that wrote them",
+        raw.id,
+        error.message()
+    ))
+}
+
+fn unknown_filesystem(raw: &aws::Volume, error: &Error) -> Error {
+    Error::failed_precondition(format!(
+        "the tag {FILESYSTEM} of EBS volume {0} cannot be used: {1}; put it back as it was, or delete \
+         it (aws ec2 delete-tags --resources {0} --tags Key={FILESYSTEM}): then the file system that \
+         the disk shows is the volume's",
+        raw.id,
+        error.message()
+    ))
+}
+
+fn created(raw: &aws::Volume) -> Timestamp {
+    raw.created.parse().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn attached(raw: &aws::Volume) -> Vec<NodeId> {
+    let there = raw.attachments().iter().filter(|there| there.state != "detached");
+    there.map(|there| NodeId::new(there.instance.as_str())).collect()
 }
 
 /// The volume's name, if that tag is one.
