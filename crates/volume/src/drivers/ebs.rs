@@ -81,6 +81,7 @@ pub const SPEC: Spec = Spec {
         directories: &[],
         variables: &aws::VARIABLES,
     }),
+    check: Settings::mistakes,
     open,
 };
 
@@ -160,6 +161,7 @@ impl Driver for Ebs {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
+            network: None,
             shared: true,
             ephemeral: false,
         }

@@ -6,7 +6,7 @@ mod import;
 use crate::claim::Claimed;
 use crate::driver::{
     Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
-    blocking, paginate,
+    blocking, no_mistakes, paginate,
 };
 use crate::drivers::local::{PATH, VOLUMES, bare, missing, this_node, volumes_dir};
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
@@ -66,6 +66,7 @@ copied directory is a copied volume: it gets a file system UUID of its own befor
         directories: &[Directory { below: "/mobula/loop", ..VOLUMES }],
         variables: &[],
     }),
+    check: no_mistakes,
     open,
 };
 
@@ -464,6 +465,7 @@ impl Driver for Loop {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
+            network: None,
             ..Capabilities::default()
         }
     }
