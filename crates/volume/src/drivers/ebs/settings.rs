@@ -355,6 +355,7 @@ mod tests {
             (vec![("endpoint", "localhost:1")], "no URL"),
             (vec![("endpoint", "http://")], "no URL"),
             (vec![("metadata", "http://local host")], "no URL"),
+            (vec![("metadata", "http://127.0.0.1 ")], "no URL"),
             (vec![("simulator", "ftp://127.0.0.1")], "no URL"),
             (vec![("endpoint", "https://h/?Version=1")], "no URL"),
             (vec![("accessKey", "a")], "belong together"),
