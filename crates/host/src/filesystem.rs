@@ -9,7 +9,8 @@ mod probe;
 mod repair;
 mod superblock;
 
-pub(crate) use format::format;
+pub use format::check_options;
+pub(crate) use format::{format, rehearse};
 pub(crate) use grow::{can_grow, grow};
 pub use probe::{probe, superblock};
 pub(crate) use repair::{check, set_uuid};

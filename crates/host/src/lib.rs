@@ -96,6 +96,12 @@ pub trait Mounts: Send + Sync {
     /// own words (fsopen's log) are part of the error.
     fn mount(&self, request: &MountRequest) -> Result<Mount>;
 
+    /// Whether [`mount`](Self::mount) would take these options for a file system of this type, or for
+    /// a directory (`None`), as far as each can be judged by itself; otherwise `InvalidArgument` with
+    /// the kernel's own words. Mounts nothing, needs no device. Where the kernel cannot be asked (it
+    /// lacks the file system; not root) nothing is refused.
+    fn check_options(&self, fstype: Option<&str>, options: &[String]) -> Result<()>;
+
     /// Unmounts the top mount at `target` and removes the then empty mount point.
     ///
     /// Nothing mounted there → `AlreadyDone`. Busy → `FailedPrecondition` naming the processes that
@@ -171,6 +177,11 @@ pub trait Disks: Send + Sync {
     /// Makes a file system. Refuses (`FailedPrecondition`) anything but a positively blank device:
     /// this is the only way to mkfs in the whole program, so it probes by itself.
     fn format(&self, device: &Path, format: &Format) -> Result<()>;
+
+    /// Whether mkfs would take the options of `format` on a device of `size` bytes; otherwise
+    /// `InvalidArgument` with its own words. Makes nothing. Where that cannot be tried (btrfs; no such
+    /// program here) only what is never allowed is refused.
+    fn rehearse(&self, format: &Format, size: u64) -> Result<()>;
 
     /// Replays the journal and repairs what is safe to repair without questions. Not mounted.
     fn check(&self, device: &Path, fstype: Fstype) -> Result<()>;

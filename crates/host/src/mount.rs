@@ -10,6 +10,7 @@ mod place;
 mod subdirectory;
 
 pub use below::{below, unmount_below};
+pub(crate) use context::check as check_options;
 pub use inside::{Inside, clean_destination, mount_inside};
 pub(crate) use place::{attach, clone_tree, open_source};
 pub(crate) use place::{is_closed_point, make, make_directory, own_shared, remove_point};

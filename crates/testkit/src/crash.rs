@@ -163,6 +163,10 @@ impl Mounts for Crashing {
         self.act("mount", |host| host.mount(request))
     }
 
+    fn check_options(&self, fstype: Option<&str>, options: &[String]) -> Result<()> {
+        self.host.check_options(fstype, options)
+    }
+
     fn unmount(&self, target: &Path) -> Result<Outcome> {
         self.act("unmount", |host| host.unmount(target))
     }
@@ -220,6 +224,10 @@ impl Disks for Crashing {
 
     fn format(&self, device: &Path, format: &Format) -> Result<()> {
         self.act("format", |host| host.format(device, format))
+    }
+
+    fn rehearse(&self, format: &Format, size: u64) -> Result<()> {
+        self.host.rehearse(format, size)
     }
 
     fn check(&self, device: &Path, fstype: Fstype) -> Result<()> {

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use volume::driver::{ActionRequest, Attach, Listed, Lost, Opening, Page, Report, Told, paginate};
+use volume::driver::{
+    ActionRequest, Attach, Listed, Lost, Opening, Page, Report, Told, no_mistakes, paginate,
+};
 use volume::{
     Capabilities, Create, Driver, Filesystem, NodeId, Outcome, Size, Snapshot, SnapshotName,
     Source, Spec, Volume, VolumeId, VolumeName,
@@ -41,6 +43,7 @@ pub const SPEC: Spec = Spec {
     defaults: &[("size", "1GiB"), ("fsType", "ext4")],
     actions: &claims::ACTIONS,
     container: None,
+    check: no_mistakes,
     open,
 };
 
@@ -198,6 +201,7 @@ impl Driver for Disks {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
+            network: None,
             shared: true,
             ephemeral: false,
         }

@@ -55,6 +55,10 @@ impl Mounts for Images {
         self.fake.mount(request)
     }
 
+    fn check_options(&self, fstype: Option<&str>, options: &[String]) -> Result<()> {
+        self.fake.check_options(fstype, options)
+    }
+
     fn unmount(&self, target: &Path) -> Result<Outcome> {
         self.fake.unmount(target)
     }
@@ -116,6 +120,10 @@ impl Disks for Images {
 
     fn format(&self, device: &Path, format: &Format) -> Result<()> {
         self.files.format(&self.image(device), format)
+    }
+
+    fn rehearse(&self, format: &Format, size: u64) -> Result<()> {
+        self.fake.rehearse(format, size)
     }
 
     fn check(&self, device: &Path, fstype: Fstype) -> Result<()> {

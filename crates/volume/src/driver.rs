@@ -3,12 +3,13 @@
 
 use crate::metrics::Calls;
 use crate::name::{NodeId, SnapshotName, VolumeId, VolumeName};
-use crate::options::{COMMON, OptionSpec};
+use crate::options::{COMMON, Mistake, OptionSpec};
 use crate::size::Size;
 use crate::volume::{Create, Filesystem, Snapshot, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
 use host::{Fstype, Outcome};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,11 @@ pub struct Spec {
     pub actions: &'static [Action],
     /// What it needs of the machine as a managed plugin; `None` when it makes no sense as one.
     pub container: Option<Container>,
+    /// Everything that is wrong with a service's options together, each checked by itself already.
+    /// - Pure: asks no network, no disk and no clock; the configuration is checked with it.
+    /// - What it finds, [`open`](Self::open) refuses, and in the same words.
+    /// - No message has the value of a secret option in it.
+    pub check: fn(&BTreeMap<String, String>) -> Vec<Mistake>,
     /// Opens it.
     pub open: fn(&Opening) -> Result<Arc<dyn Driver>>,
 }
@@ -75,7 +81,7 @@ pub struct ActionRequest {
     /// The volume or snapshot that it is about, as its subject says.
     pub subject: Option<String>,
     /// Its options, checked against its description.
-    pub options: std::collections::BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
 }
 
 /// The name of the action by which a driver tells what its credentials lack; `mobula doctor` asks for
@@ -178,12 +184,18 @@ impl Spec {
     }
 }
 
+/// The [`Spec::check`] of a driver whose options cannot contradict each other.
+#[must_use]
+pub const fn no_mistakes(_options: &BTreeMap<String, String>) -> Vec<Mistake> {
+    Vec::new()
+}
+
 /// What a driver is opened with.
 pub struct Opening {
     /// Where its volumes live, if they are files: `…/volumes/<service>`.
     pub volumes: PathBuf,
     /// The service's options, checked against the [`Spec`].
-    pub options: std::collections::BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
     /// The machine.
     pub host: Arc<dyn host::Host>,
     /// Where it counts the calls that it makes of a back end's API.
@@ -203,6 +215,9 @@ pub struct Capabilities {
     pub size: bool,
     /// File systems that its devices can have; empty when its volumes are not block devices.
     pub filesystems: Vec<Fstype>,
+    /// What its volumes are mounted as where they are neither block devices nor directories: the
+    /// kernel's name of the type.
+    pub network: Option<&'static str>,
     /// The same volumes are seen by every machine (Docker: scope `global`).
     pub shared: bool,
     /// What is in a volume is gone after its last unmount.

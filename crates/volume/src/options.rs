@@ -1,6 +1,11 @@
 //! Options as data: their names, help, defaults and units, from which parsing, error messages,
 //! documentation and completion all follow.
 
+mod mistake;
+mod mount;
+
+pub use mistake::{Mistake, told};
+
 use crate::driver::Spec;
 use crate::name::{SnapshotName, VolumeName};
 use crate::size::Size;
@@ -58,7 +63,7 @@ impl Unit {
             Self::Number => value.parse::<u64>().is_ok(),
             Self::Mode => parse_mode(value).is_some(),
             Self::Bool => parse_bool(value).is_some(),
-            Self::Path => value.starts_with('/'),
+            Self::Path => value.starts_with('/') && !value.contains('\0'),
             Self::Choice(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
         };
         if fine { Ok(()) } else { Err(refused(name, value, &self.describe())) }
@@ -200,8 +205,8 @@ fn apply(parameters: &mut Parameters, option: &OptionSpec, value: &str) -> Resul
     match option.name {
         "size" => parameters.size = Some(Size::parse(value)?),
         "fsType" => parameters.fs_type = Some(Fstype::parse(value)?),
-        "mkfsOptions" => parameters.mkfs_options = Some(words(value, char::is_whitespace)),
-        "mountOptions" => parameters.mount_options = Some(words(value, |c| c == ',')),
+        "mkfsOptions" => parameters.mkfs_options = Some(words(value)),
+        "mountOptions" => parameters.mount_options = Some(mount::parse(value)?),
         "uid" => parameters.uid = Some(parse_id(option.name, value)?),
         "gid" => parameters.gid = Some(parse_id(option.name, value)?),
         "mode" => parameters.mode = parse_mode(value),
@@ -214,8 +219,28 @@ fn apply(parameters: &mut Parameters, option: &OptionSpec, value: &str) -> Resul
     Ok(None)
 }
 
-fn words(value: &str, separator: impl Fn(char) -> bool) -> Vec<String> {
-    value.split(separator).map(str::trim).filter(|w| !w.is_empty()).map(str::to_owned).collect()
+fn words(value: &str) -> Vec<String> {
+    value.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Everything that can be known to be wrong with what a new volume of this driver is made with,
+/// without asking the machine.
+#[must_use]
+pub fn mistakes(spec: &Spec, parameters: &Parameters) -> Vec<Mistake> {
+    let default = spec.volume_options().find(|option| option.name == "fsType");
+    let default = default.and_then(|option| Fstype::parse(option.default?).ok());
+    let mut mistakes = Vec::new();
+    if let (Some(fstype), Some(options)) =
+        (parameters.fs_type.or(default), &parameters.mkfs_options)
+    {
+        let checked = host::filesystem::check_options(fstype, options);
+        mistakes.extend(checked.err().map(|error| Mistake { option: "mkfsOptions", error }));
+    }
+    if let Some(options) = &parameters.mount_options {
+        let checked = mount::check(options);
+        mistakes.extend(checked.err().map(|error| Mistake { option: "mountOptions", error }));
+    }
+    mistakes
 }
 
 fn parse_id(name: &str, value: &str) -> Result<u32> {

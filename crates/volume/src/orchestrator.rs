@@ -3,6 +3,7 @@
 
 mod acting;
 mod copying;
+mod judging;
 mod mounting;
 mod recovery;
 
@@ -176,9 +177,11 @@ impl Orchestrator {
         self.ledger.list()
     }
 
-    /// Creates a volume, or finds the one that answers the request.
+    /// Creates a volume, or finds the one that answers the request. Options with which it could not
+    /// be mounted → `InvalidArgument`.
     pub async fn create(&self, request: Request) -> Result<Outcome<Volume>> {
         let create = self.complete(request)?;
+        self.refuse_wrong_options(&create, create.origin.is_none()).await?;
         let Some(Origin::Volume(source)) = create.origin.clone() else {
             let _lock = self.driver.lock(create.name.as_str()).await;
             self.refuse_a_twin(&create.name).await?;
@@ -208,6 +211,7 @@ impl Orchestrator {
             ));
         }
         let create = self.complete(request)?;
+        self.refuse_wrong_options(&create, false).await?;
         let _lock = self.driver.lock(create.name.as_str()).await;
         self.refuse_a_twin(&create.name).await?;
         self.created(self.driver.import(&create, from).await?)

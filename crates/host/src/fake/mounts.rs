@@ -50,6 +50,10 @@ impl Mounts for Fake {
         Ok(mount)
     }
 
+    fn check_options(&self, _fstype: Option<&str>, _options: &[String]) -> Result<()> {
+        self.look("check_options").map(drop)
+    }
+
     fn unmount(&self, target: &Path) -> Result<Outcome> {
         let mut world = self.act("unmount", &target.display().to_string())?;
         let Some(at) = world.table.iter().rposition(|mount| mount.target == target) else {

@@ -2,19 +2,24 @@
 
 use super::probe::{probe, superblock_of};
 use super::{Content, Format, Fstype};
-use crate::{command, device, failpoint};
+use crate::command::{self, Finished};
+use crate::{device, failpoint};
 use error::{Error, IoContext, Result};
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long mkfs may take; without discarding it writes megabytes even to large devices.
 const DEADLINE: Duration = Duration::from_mins(10);
+/// The same where it writes nothing: half a second for 64 TiB.
+const REHEARSAL: Duration = Duration::from_secs(20);
 
 /// Makes the file system; see [`Disks::format`](crate::Disks::format).
 pub(crate) fn format(device: &Path, format: &Format) -> Result<()> {
-    refuse_dangerous(format.fstype, &format.options)?;
+    check_options(format.fstype, &format.options)?;
     require_blank(device)?;
     require_size(device, format.fstype)?;
     failpoint::hit("filesystem.format");
@@ -36,22 +41,34 @@ fn allowed(fstype: Fstype) -> &'static [&'static str] {
     }
 }
 
-/// Values that name another file or device.
-const ELSEWHERE: [&str; 6] = ["/", "device=", "name=", "file", "dev=", "offset="];
+/// Parts of values that name another file or device, or a place on it.
+const ELSEWHERE: [&str; 7] = ["device", "name", "file", "logdev", "rtdev", "dev", "offset"];
 
-fn refuse_dangerous(fstype: Fstype, options: &[String]) -> Result<()> {
+/// Parts of values that say what is said already: the UUID, and that a file system is made.
+const SAID: [&str; 2] = ["uuid", "journal_dev"];
+
+/// Whether mkfs may be given these options, one word each; otherwise `InvalidArgument`. Pure: whether
+/// mkfs takes them is its own affair.
+pub fn check_options(fstype: Fstype, options: &[String]) -> Result<()> {
     let refuse = |option: &str| {
         Err(Error::invalid_argument(format!(
             "mkfs option {option:?} is not allowed; for {fstype} give {} with a value each, none \
-             of which names a file or device",
+             of which names a file, a device or a UUID",
             allowed(fstype).join(" ")
         )))
     };
     for pair in options.chunks(2) {
         match pair {
             [flag, value] if allowed(fstype).contains(&flag.as_str()) => {
-                let leads_elsewhere = ELSEWHERE.iter().any(|word| value.contains(word));
-                if value.starts_with('-') || leads_elsewhere {
+                // A label may be any word.
+                let is_parted = flag != "-L";
+                let mut parts = value.split(',').map(|part| part.split('=').next().unwrap_or(part));
+                let is_taken = |part: &str| ELSEWHERE.contains(&part) || SAID.contains(&part);
+                if value.starts_with('-')
+                    || value.contains('/')
+                    || value.chars().any(char::is_control)
+                    || (is_parted && parts.any(is_taken))
+                {
                     return refuse(value);
                 }
             }
@@ -92,11 +109,55 @@ fn require_size(device: &Path, fstype: Fstype) -> Result<()> {
     )))
 }
 
+/// Lets mkfs calculate the file system; see [`Disks::rehearse`](crate::Disks::rehearse).
+pub(crate) fn rehearse(format: &Format, size: u64) -> Result<()> {
+    check_options(format.fstype, &format.options)?;
+    let refused = match try_dry(format, size) {
+        Ok(Some(finished)) if (1..128).contains(&finished.code) => finished,
+        _ => return Ok(()),
+    };
+    // Where it is not taken without the options either, they are not what is wrong.
+    let bare = Format { options: Vec::new(), ..format.clone() };
+    if !matches!(try_dry(&bare, size), Ok(Some(finished)) if finished.code == 0) {
+        return Ok(());
+    }
+    let program = program(format.fstype);
+    let lines = refused.stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    // Then it shows how it is to be called.
+    let said: Vec<_> = lines.take_while(|line| !line.starts_with("Usage:")).take(4).collect();
+    Err(Error::invalid_argument(format!(
+        "mkfs options \"{}\" are refused by {program} ({}); put right what it names, or leave it \
+         out (man 8 {program})",
+        format.options.join(" "),
+        said.join(" / ")
+    )))
+}
+
+/// Runs mkfs without writing, on memory that is as large as any device and takes no space; `None`
+/// where it cannot.
+fn try_dry(format: &Format, size: u64) -> Result<Option<Finished>> {
+    let dry = match format.fstype {
+        Fstype::Ext4 => "-n",
+        Fstype::Xfs => "-N",
+        Fstype::Btrfs => return Ok(None),
+    };
+    let doing = || "make a device in memory";
+    let device = memfd_create(c"device", MemfdFlags::CLOEXEC).doing(doing)?;
+    rustix::fs::ftruncate(&device, size).doing(doing)?;
+    let mut args = arguments(format);
+    args.push(dry.into());
+    args.push(format!("/proc/{}/fd/{}", std::process::id(), device.as_raw_fd()).into());
+    command::run(&program(format.fstype), &args, REHEARSAL).map(Some)
+}
+
+fn program(fstype: Fstype) -> String {
+    format!("mkfs.{fstype}")
+}
+
 fn make(device: &Path, format: &Format) -> Result<()> {
-    let program = format!("mkfs.{}", format.fstype);
     let mut args = arguments(format);
     args.push(device.into());
-    command::run_ok(&program, &args, DEADLINE).map_err(|error| {
+    command::run_ok(&program(format.fstype), &args, DEADLINE).map_err(|error| {
         Error::new(error.kind(), format!("making {} on {} failed", format.fstype, device.display()))
             .because(error)
     })?;
@@ -176,17 +237,21 @@ mod tests {
             (Fstype::Xfs, "-d file,name=disk.img"),
             (Fstype::Xfs, "-l logdev=disk.img"),
             (Fstype::Xfs, "-p proto"),
+            (Fstype::Xfs, "-m reflink=0,uuid=0f0e0d0c-0000-4000-8000-000000000000"),
+            (Fstype::Ext4, "-O journal_dev"),
+            (Fstype::Ext4, "-L a\u{7}b"),
             (Fstype::Xfs, "-f"),
         ] {
-            let error = refuse_dangerous(fstype, &words(dangerous)).expect_err(dangerous);
+            let error = check_options(fstype, &words(dangerous)).expect_err(dangerous);
             assert!(error.message().contains("not allowed"), "{error}");
         }
         for (fstype, harmless) in [
             (Fstype::Btrfs, "-n 16k --csum xxhash"),
             (Fstype::Ext4, "-m 1 -O ^has_journal -L data"),
+            (Fstype::Ext4, "-T largefile -O large_file,huge_file -L file"),
             (Fstype::Xfs, "-m reflink=0 -L data"),
         ] {
-            refuse_dangerous(fstype, &words(harmless)).expect(harmless);
+            check_options(fstype, &words(harmless)).expect(harmless);
         }
     }
 

@@ -37,6 +37,10 @@ impl Disks for Linux {
         self.reach(device, |device| filesystem::format(device, format))
     }
 
+    fn rehearse(&self, format: &Format, size: u64) -> Result<()> {
+        filesystem::rehearse(format, size)
+    }
+
     fn check(&self, device: &Path, fstype: Fstype) -> Result<()> {
         self.on_block_device(device, |device| filesystem::check(device, fstype))
     }

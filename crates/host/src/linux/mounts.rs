@@ -36,6 +36,10 @@ impl Mounts for Linux {
         mount::make(request)
     }
 
+    fn check_options(&self, fstype: Option<&str>, options: &[String]) -> Result<()> {
+        mount::check_options(fstype, options)
+    }
+
     fn unmount(&self, target: &Path) -> Result<Outcome> {
         let outcome = take_away(target)?;
         if outcome.is_done() || mount::is_closed_point(target) {

@@ -25,6 +25,29 @@ pub(super) fn mount(fstype: &str, source: &OsStr, options: &Options) -> Result<O
     context.mount(options.set)
 }
 
+/// Whether a mount takes the options; see [`Mounts::check_options`](crate::Mounts::check_options).
+/// fsconfig(2) judges each as it comes; what only fits together, or a certain content of the device,
+/// is judged when the file system is made.
+pub(crate) fn check(fstype: Option<&str>, options: &[String]) -> Result<()> {
+    let options = Options::parse(options, false)?;
+    let Some(fstype) = fstype else { return options.check_for_directory() };
+    let Ok(context) = Context::open(fstype, OsStr::new("nothing")) else { return Ok(()) };
+    for (key, value) in &options.parameters {
+        let set = context.try_set(key, value.as_deref().map(OsStr::new));
+        if set != Err(Errno::INVAL) {
+            continue;
+        }
+        let option = value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}={value}"));
+        let said = context.log().into_iter().next();
+        let said = said.unwrap_or_else(|| "Invalid argument".to_owned());
+        return Err(Error::invalid_argument(format!(
+            "mount option {option} is refused by this machine's {fstype} ({said}); put it right or \
+             leave it out (man 5 {fstype})"
+        )));
+    }
+    Ok(())
+}
+
 /// A file system context: what fsopen(2) gives.
 pub(super) struct Context {
     fd: OwnedFd,
@@ -44,12 +67,15 @@ impl Context {
         }
     }
 
-    pub(super) fn set(&self, key: &str, value: Option<&OsStr>) -> Result<()> {
-        let result = match value {
+    fn try_set(&self, key: &str, value: Option<&OsStr>) -> rustix::io::Result<()> {
+        match value {
             Some(value) => fsconfig_set_string(&self.fd, key, value),
             None => fsconfig_set_flag(&self.fd, key),
-        };
-        result.map_err(|errno| match errno {
+        }
+    }
+
+    pub(super) fn set(&self, key: &str, value: Option<&OsStr>) -> Result<()> {
+        self.try_set(key, value).map_err(|errno| match errno {
             Errno::INVAL => self.error(Kind::InvalidArgument, &format!("option {key}"), errno),
             errno => self.fail(errno),
         })

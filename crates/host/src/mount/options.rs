@@ -57,6 +57,17 @@ impl Options {
         self.set & MOUNT_ATTR_RDONLY != 0
     }
 
+    /// Whether a directory can be mounted with them; otherwise `InvalidArgument`.
+    pub(super) fn check_for_directory(&self) -> Result<()> {
+        match self.parameters.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::invalid_argument(format!(
+                "mount option {name} is one of file systems, and the volume is a directory of one \
+                 that is mounted already; leave it out"
+            ))),
+        }
+    }
+
     fn add(&mut self, option: &str) -> Result<()> {
         if option.contains(',') {
             return Err(Error::invalid_argument(format!(

@@ -41,13 +41,10 @@ fn check(request: &MountRequest, options: &Options) -> Result<()> {
     if let Some(path) = &request.subpath {
         subdirectory::check(path)?;
     }
-    match (&request.what, options.parameters.first()) {
-        (What::Directory(directory), Some((name, _))) => Err(Error::invalid_argument(format!(
-            "mount option {name} is one of file systems; {} is a directory of one that is mounted already",
-            directory.display()
-        ))),
-        _ => subdirectory::check_ownership(&request.ownership),
+    if matches!(request.what, What::Directory(_)) {
+        options.check_for_directory()?;
     }
+    subdirectory::check_ownership(&request.ownership)
 }
 
 fn place_file_system(

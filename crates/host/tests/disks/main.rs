@@ -8,6 +8,7 @@ mod files;
 mod filesystems;
 mod labels;
 mod loops;
+mod options;
 
 use host::linux::Linux;
 use host::{Attach, Content, Disks, Format, Fstype, MountRequest, Mounts, Ownership, What};

@@ -7,6 +7,7 @@ use error::{Error, Result};
 use host::secret::Written;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use volume::options::{Mistake, told};
 use volume::{OptionSpec, ServiceName, Spec, drivers};
 
 /// Something that is wrong.
@@ -149,42 +150,115 @@ impl Service {
             Err(error) => return vec![at(".driver".to_owned(), error)],
             Ok(spec) => spec,
         };
+        let mut faults = self.option_faults(spec);
+        faults.extend(self.volume_faults(spec));
+        faults.into_iter().map(|(below, error)| at(below, error)).collect()
+    }
+
+    /// What is wrong with its driver's options, each with its key below the service. Whether they go
+    /// together is judged where each by itself can be read.
+    fn option_faults(&self, spec: &Spec) -> Vec<(String, Error)> {
         let mut faults = Vec::new();
         for (key, value) in &self.options {
             if let Err(error) = service_option(spec, key, value) {
-                faults.push(at(format!(".options.{key}"), error));
+                faults.push((format!(".options.{key}"), error));
             }
         }
-        for (key, value) in &self.volume {
-            let one = [(key.as_str(), value.as_str())];
-            if let Err(error) = volume_defaults(spec, one) {
-                faults.push(at(format!(".volume.{key}"), error));
-            }
-        }
-        if let (true, Err(error)) = (faults.is_empty(), self.parsed()) {
-            faults.push(at(String::new(), error));
+        if faults.is_empty() {
+            let mistakes = match self.read_options(spec) {
+                Ok(options) => self.mistakes(spec, &options),
+                Err(error) => return vec![(String::new(), error)],
+            };
+            let blamed = |option| format!(".options.{}", spelled(&self.options, option));
+            faults.extend(mistakes.into_iter().map(|wrong| (blamed(wrong.option), wrong.error)));
         }
         faults
     }
 
-    /// Its driver, the driver's options by their proper names, and its volume defaults.
+    /// The same of its volume defaults.
+    fn volume_faults(&self, spec: &Spec) -> Vec<(String, Error)> {
+        let mut faults = Vec::new();
+        for (key, value) in &self.volume {
+            let one = [(key.as_str(), value.as_str())];
+            if let Err(error) = volume_defaults(spec, one) {
+                faults.push((format!(".volume.{key}"), error));
+            }
+        }
+        if faults.is_empty() {
+            let mistakes = match volume_defaults(spec, pairs(&self.volume)) {
+                Ok(defaults) => volume::options::mistakes(spec, &defaults),
+                Err(error) => return vec![(String::new(), error)],
+            };
+            let blamed = |option| format!(".volume.{}", spelled(&self.volume, option));
+            faults.extend(mistakes.into_iter().map(|wrong| (blamed(wrong.option), wrong.error)));
+        }
+        faults
+    }
+
+    /// What the driver finds wrong with its options. What stands elsewhere is told nobody.
+    fn mistakes(&self, spec: &Spec, options: &BTreeMap<String, String>) -> Vec<Mistake> {
+        let mut mistakes = (spec.check)(options);
+        // Of a secret the driver tells nothing in any case.
+        let told_nobody = spec.service_options.iter().filter(|option| {
+            let written = self.options.get(spelled(&self.options, option.name));
+            !option.secret && written.is_some_and(|written| is_elsewhere(written))
+        });
+        let told_nobody: Vec<_> = told_nobody.map(|option| option.name).collect();
+        for Mistake { option, error } in &mut mistakes {
+            let shows = |name: &&&str| {
+                let value = options.get(**name).filter(|value| !value.is_empty());
+                **name == *option || value.is_some_and(|value| error.message().contains(value))
+            };
+            if let Some(name) = told_nobody.iter().find(shows) {
+                *error = Error::invalid_argument(format!(
+                    "option {name}: the value that it stands for is refused by driver {}; put it \
+                     right there",
+                    spec.name
+                ));
+            }
+        }
+        mistakes
+    }
+
+    /// Its driver, the driver's options by their proper names, and its volume defaults: all that has
+    /// to be right before it can be opened.
     pub fn parsed(&self) -> Result<(&'static Spec, BTreeMap<String, String>, volume::Parameters)> {
+        let (spec, options, defaults) = self.read()?;
+        told(self.mistakes(spec, &options))?;
+        told(volume::options::mistakes(spec, &defaults))?;
+        Ok((spec, options, defaults))
+    }
+
+    /// The same, each by itself: whether they go together is not asked.
+    pub fn read(&self) -> Result<(&'static Spec, BTreeMap<String, String>, volume::Parameters)> {
         if let Some(problem) = &self.problem {
             return Err(Error::invalid_argument(problem.clone()));
         }
         let spec = drivers::get(&self.driver)?;
-        let mut options = BTreeMap::new();
-        for (option, value) in
-            volume::options::normalise(spec.service_options, pairs(&self.options))?.values()
-        {
-            options.insert(option.name.to_owned(), resolved(option, value)?);
-        }
-        Ok((spec, options, volume_defaults(spec, pairs(&self.volume))?))
+        Ok((spec, self.read_options(spec)?, volume_defaults(spec, pairs(&self.volume))?))
+    }
+
+    fn read_options(&self, spec: &Spec) -> Result<BTreeMap<String, String>> {
+        let known = volume::options::normalise(spec.service_options, pairs(&self.options))?;
+        let known = known.values();
+        known
+            .map(|(option, value)| Ok((option.name.to_owned(), resolved(option, value)?)))
+            .collect()
     }
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
     map.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+/// The option as it is written, in whatever case.
+fn spelled<'a>(written: &'a BTreeMap<String, String>, option: &'a str) -> &'a str {
+    written.keys().find(|key| key.eq_ignore_ascii_case(option)).map_or(option, String::as_str)
+}
+
+/// Whether a value stands in a file.
+fn is_elsewhere(written: &str) -> bool {
+    matches!(host::secret::parse(written), Ok(Written::Secret(_)))
 }
 
 fn service_option(spec: &Spec, key: &str, value: &str) -> Result<()> {
@@ -197,7 +271,7 @@ fn service_option(spec: &Spec, key: &str, value: &str) -> Result<()> {
 fn resolved(option: &OptionSpec, written: &str) -> Result<String> {
     let name = option.name;
     let value = host::secret::resolve(written).map_err(|error| error.with("option", name))?;
-    let is_hidden = option.secret || matches!(host::secret::parse(written), Ok(Written::Secret(_)));
+    let is_hidden = option.secret || is_elsewhere(written);
     match option.unit.check(name, &value) {
         Err(_) if is_hidden => Err(Error::invalid_argument(format!(
             "option {name}: the value that it stands for is refused; it must be {}",

@@ -149,7 +149,7 @@ fn compat(config: &mut Config, spec: &Spec, value: &str) -> Result<()> {
 
 fn check(config: &Config) -> Result<()> {
     config.check()?;
-    config.services.values().try_for_each(|service| service.parsed().map(drop))
+    config.services.values().try_for_each(|service| service.read().map(drop))
 }
 
 #[cfg(test)]

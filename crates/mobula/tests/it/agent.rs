@@ -118,6 +118,18 @@ fn a_hangup_reloads_the_configuration_and_keeps_what_is_mounted() {
     agent.signal("-HUP");
     eventually("it is logged again", PATIENCE, || home.log().matches("old one stays").count() == 2);
     assert!(home.log().contains("1XiB"));
+    // Only the driver knows that it cannot be opened with these.
+    home.configure(
+        "services:\n  mobula: {driver: loop, volume: {size: 64MiB}}\n  aws: {driver: ebs, options: \
+         {endpoint: localhost, accessKey: hunter2}}\n",
+    );
+    agent.signal("-HUP");
+    eventually("it is logged once more", PATIENCE, || {
+        home.log().matches("old one stays").count() == 3
+    });
+    let log = home.log();
+    assert!(log.contains("services.aws.options.endpoint: option endpoint: "), "{log}");
+    assert!(log.contains("services.aws.options.accessKey: ") && !log.contains("hunter2"), "{log}");
     home.mount("a", "j");
     home.unmount("a", "j");
     home.configure(

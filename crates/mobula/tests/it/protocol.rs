@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 
 /// A service whose volumes need no loop device.
 const LOCAL: &str = "services: {mobula: {driver: local}}\n";
+const LOOP: &str = "services: {mobula: {driver: loop, volume: {size: 64MiB}}}\n";
 
 #[test]
 fn activation_names_the_volume_driver_interface() {
@@ -162,6 +163,55 @@ fn an_unknown_option_is_an_error_that_lists_the_valid_ones() {
     let (_, reason) =
         home.docker_err("Create", &json!({ "Name": "a", "Opts": { "size": "1GiB" } }));
     assert!(reason.contains("unknown option \"size\""), "local cannot enforce one: {reason}");
+}
+
+#[test]
+fn a_volume_that_could_not_be_mounted_is_not_created() {
+    if !is_root() {
+        return;
+    }
+    for (config, options, words) in [
+        (LOCAL, "discard", "mount option discard is one of file systems"),
+        (LOCAL, "noexec,exec", "noexec and exec contradict each other"),
+        (LOOP, "noatime,nouuid", "mount option nouuid is refused by this machine's ext4"),
+        (LOOP, "commit=often", "commit=often is refused"),
+        (LOOP, "noatime,,nodev", "one comma"),
+        (LOOP, "journal_path=/dev/sda", "leads to another device"),
+        ("services: {mobula: {driver: memory}}\n", "size=1G", "option size"),
+        ("services: {mobula: {driver: memory}}\n", "nosuch", "this machine's tmpfs"),
+    ] {
+        let home = Home::with(config);
+        let _agent = home.start();
+        let request = json!({ "Name": "a", "Opts": { "mountOptions": options } });
+        let (status, reason) = home.docker_err("Create", &request);
+        assert!(status == 400 && reason.contains(words), "{options}: {status} {reason}");
+        assert_eq!(home.docker("List", &json!({})).1["Volumes"], json!([]), "{options}");
+    }
+}
+
+#[test]
+fn usual_mount_options_are_no_obstacle() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::with(LOOP);
+    let _agent = home.start();
+    for (name, fstype, size, options) in [
+        (
+            "a",
+            "ext4",
+            "64MiB",
+            "noatime,discard,data=ordered,commit=30,errors=remount-ro,nobarrier",
+        ),
+        ("b", "xfs", "320MiB", "noatime,nouuid,logbsize=256k,inode64,discard"),
+        ("c", "btrfs", "128MiB", "noatime,compress=zstd:3,ssd,discard=async,nodev,nosuid"),
+        ("d", "ext4", "64MiB", ""),
+    ] {
+        home.create(name, json!({ "fsType": fstype, "size": size, "mountOptions": options }));
+        home.mount(name, "i");
+        home.unmount(name, "i");
+    }
+    home.assert_clean();
 }
 
 #[test]

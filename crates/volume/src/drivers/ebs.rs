@@ -85,6 +85,7 @@ pub const SPEC: Spec = Spec {
         directories: &[],
         variables: &aws::VARIABLES,
     }),
+    check: Settings::mistakes,
     open,
 };
 
@@ -166,6 +167,7 @@ impl Driver for Ebs {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
+            network: None,
             shared: true,
             ephemeral: false,
         }

@@ -4,7 +4,7 @@
 use crate::claim::Claimed;
 use crate::driver::{
     Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
-    blocking, paginate,
+    blocking, no_mistakes, paginate,
 };
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit};
@@ -41,6 +41,7 @@ copied directory is a copied volume.",
         directories: &[Directory { below: "/mobula/local", ..VOLUMES }],
         variables: &[],
     }),
+    check: no_mistakes,
     open,
 };
 

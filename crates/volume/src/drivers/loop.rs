@@ -6,7 +6,7 @@ mod import;
 use crate::claim::Claimed;
 use crate::driver::{
     Attach, Capabilities, Container, Directory, Driver, Listed, Opening, Page, Source, Spec,
-    blocking, paginate,
+    blocking, no_mistakes, paginate,
 };
 use crate::drivers::local::{
     PATH, VOLUMES, bare, missing, shown, this_node, unusable, volumes_dir,
@@ -68,6 +68,7 @@ copied directory is a copied volume: it gets a file system UUID of its own befor
         directories: &[Directory { below: "/mobula/loop", ..VOLUMES }],
         variables: &[],
     }),
+    check: no_mistakes,
     open,
 };
 
@@ -467,6 +468,7 @@ impl Driver for Loop {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
+            network: None,
             ..Capabilities::default()
         }
     }

@@ -1,7 +1,9 @@
 //! Driver `memory`: volumes in the machine's memory (tmpfs). Content is gone with the last unmount,
 //! volumes with the program: for tests, scratch space, and as the template for a new driver.
 
-use crate::driver::{Attach, Capabilities, Driver, Listed, Opening, Page, Source, Spec, paginate};
+use crate::driver::{
+    Attach, Capabilities, Driver, Listed, Opening, Page, Source, Spec, no_mistakes, paginate,
+};
 use crate::drivers::local::{bare, missing, this_node};
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::volume::{Create, Volume};
@@ -27,8 +29,12 @@ It is also the smallest complete driver, and so the template of `cargo xtask new
     defaults: &[("size", "64MiB")],
     actions: &[],
     container: None,
+    check: no_mistakes,
     open,
 };
+
+/// The kernel's name of what its volumes are.
+const TMPFS: &str = "tmpfs";
 
 #[derive(Default)]
 struct Memory {
@@ -52,7 +58,12 @@ impl Driver for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { size: true, ephemeral: true, ..Capabilities::default() }
+        Capabilities {
+            size: true,
+            network: Some(TMPFS),
+            ephemeral: true,
+            ..Capabilities::default()
+        }
     }
 
     async fn node(&self) -> Result<NodeId> {
@@ -103,7 +114,7 @@ impl Driver for Memory {
         let volume = self.get(id).await?;
         let size = volume.size.map(|size| format!("size={}", size.0));
         Ok(Outcome::AlreadyDone(Source::Network {
-            fstype: "tmpfs".to_owned(),
+            fstype: TMPFS.to_owned(),
             source: format!("mobula-{}", volume.name),
             options: size.into_iter().collect(),
         }))

@@ -35,6 +35,24 @@ async fn what_is_wrong_with_a_request_is_told_without_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_mkfs_would_refuse_is_told_before_a_volume_is_made() {
+    let lab = Lab::without_disks().await;
+    let driver = lab.fast(HERE);
+    let wrong: [(Options<'_>, &str); 3] = [
+        (&[("mkfsOptions", "-m many")], "percent"),
+        (&[("fsType", "xfs"), ("mkfsOptions", "-m reflink=2")], "too large"),
+        (&[("mkfsOptions", "-O ^has_journal -F")], "-F"),
+    ];
+    for (options, words) in wrong {
+        refused(driver.create(&request("pg", options)).await, Kind::InvalidArgument, words);
+    }
+    let calls = lab.sim.calls();
+    assert!(!calls.contains_key("CreateVolume"), "{calls:?}");
+    let options = [("size", "64TiB"), ("mkfsOptions", "-T largefile4 -m 1")];
+    assert!(driver.create(&request("pg", &options)).await.unwrap().is_done());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_an_action_is_told_without_a_call() {
     let lab = Lab::without_disks().await;
     let driver = lab.fast(HERE);

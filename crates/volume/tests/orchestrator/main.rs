@@ -9,6 +9,7 @@ mod consumers;
 mod copying;
 mod crashes;
 mod faults;
+mod options;
 mod recovery;
 
 use error::{Error, Kind, Result};

@@ -59,6 +59,52 @@ fn everything_that_is_wrong_is_told_at_once_with_its_line() {
 }
 
 #[test]
+fn what_the_driver_would_refuse_is_told_at_once_with_its_line() {
+    let text = "services:\n  aws:\n    driver: ebs\n    options:\n      endpoint: localhost\n      \
+                AccessKey: hunter2\n      lease: 5\n      tags: x\n    volume:\n      mountOptions: \
+                noatime,relatime\n      mkfsOptions: -F\n  disks:\n    driver: loop\n    options:\n      \
+                path: volumes\n    volume: {mountOptions: 'a,,b'}\n";
+    let examined = examined(text, &[("MOBULA_SERVICES_AWS_OPTIONS_WAITTIMEOUT", "5")], &[]);
+    let found = told(&examined);
+    for expected in [
+        "5: services.aws.options.endpoint: option endpoint: \"localhost\" is no URL",
+        "6: services.aws.options.AccessKey: accessKey and secretKey belong together",
+        "7: services.aws.options.lease: option lease: 5 s is too short",
+        "8: services.aws.options.tags: option tags: \"x\" is no tag",
+        "10: services.aws.volume.mountOptions: mount options noatime and relatime contradict",
+        "11: services.aws.volume.mkfsOptions: mkfs option \"-F\" is not allowed",
+        "15: services.disks.options.path: option path: \"volumes\" is refused; give absolute path",
+        "16: services.disks.volume.mountOptions: option mountOptions: \"a,,b\" has a comma",
+        "variable MOBULA_SERVICES_AWS_OPTIONS_WAITTIMEOUT: services.aws.options.waittimeout: option",
+    ] {
+        assert!(found.iter().any(|one| one.starts_with(expected)), "{expected}\n{found:#?}");
+    }
+    assert_eq!(found.len(), 9, "{found:#?}");
+    assert!(!found.join("\n").contains("hunter2"), "{found:#?}");
+    // The agent says the same when it loads and reloads.
+    assert!(examined.config.without_problems().unwrap_err().message().contains("is no URL"));
+}
+
+#[test]
+fn what_the_driver_would_refuse_and_stands_in_a_file_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "hunter2").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        "services:\n  a:\n    driver: ebs\n    options:\n      endpoint: '@{}'\n",
+        secret.display()
+    );
+    let examined = examined(&text, &[], &[]);
+    let found = told(&examined);
+    assert!(found.len() == 1 && found[0].starts_with("5: "), "{found:?}");
+    assert!(found[0].contains("refused by driver ebs"), "{found:?}");
+    let service = examined.config.services.values().next().unwrap();
+    let parsed = format!("{:?}", service.parsed().unwrap_err());
+    assert!(!found[0].contains("hunter2") && !parsed.contains("hunter2"), "{found:?} {parsed}");
+}
+
+#[test]
 fn what_comes_from_a_variable_or_a_flag_is_told_so() {
     let environment = [
         ("MOBULA_LOG_LEVEL", "loud"),

@@ -5,12 +5,14 @@ use super::record;
 use super::wait::Created;
 use super::{Ebs, GIB, parameters};
 use crate::cloud::aws::{self, NewVolume};
+use crate::driver::blocking;
 use crate::name::VolumeName;
 use crate::size::Size;
 use crate::volume::{Create, Filesystem, Origin, Parameters, Volume};
 use error::{Error, Kind, Result};
-use host::{Fstype, Outcome, failpoint};
+use host::{Format, Fstype, Outcome, failpoint};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -38,6 +40,7 @@ impl Ebs {
         if let Some(found) = self.existing(request).await? {
             return Ok(Outcome::AlreadyDone(found));
         }
+        self.rehearse(request).await?;
         let blueprint = self.blueprint(request).await?;
         let name = self.tag_of(&request.name);
         let first = self.memory.generation(&name);
@@ -85,6 +88,22 @@ impl Ebs {
             }
         };
         record::tags(&self.settings, request, &parameters, None).map(drop)
+    }
+
+    /// Options that mkfs would refuse are told now, not by the first mount, when the volume is paid
+    /// for.
+    async fn rehearse(&self, request: &Create) -> Result<()> {
+        let options = request.parameters.mkfs_options.clone().unwrap_or_default();
+        if options.is_empty() || request.origin.is_some() {
+            return Ok(());
+        }
+        let blueprint = fresh(request)?;
+        let (Some(filesystem), Some(gib)) = (blueprint.filesystem, blueprint.call.size) else {
+            return Ok(());
+        };
+        let host = Arc::clone(&self.host);
+        let format = Format { fstype: filesystem.fstype, uuid: Uuid::new_v4(), options };
+        blocking(move || host.rehearse(&format, gib * GIB)).await
     }
 
     /// The volume of this name, if it answers the request.
