@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use volume::cloud::aws;
+use volume::metrics::Calls;
 
 pub const HERE: &str = "i-0aaaaaaaaaaaaaaa0";
 pub const FAR: &str = "i-0bbbbbbbbbbbbbbb0";
@@ -75,7 +76,8 @@ impl Account {
             secret_key: Some(keys.secret_key),
             ..aws::Settings::default()
         };
-        let console = aws::Ec2::new(Arc::new(aws::Client::new(settings)), Vec::new());
+        let console =
+            aws::Ec2::new(Arc::new(aws::Client::new(settings, Calls::default())), Vec::new());
         self.runtime.block_on(console.attach_volume(id, instance, "/dev/sdf")).unwrap();
     }
 
