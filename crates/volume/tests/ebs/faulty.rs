@@ -25,7 +25,7 @@ async fn a_volume_with_damaged_tags_is_listed_and_nothing_is_done_to_it() {
         (RECORD, "v=1_size", "not what this program writes"),
         (RECORD, "v=2_size=1GiB", "version 2"),
         (RECORD, "v=1_nonsense=1", "nonsense"),
-        (FILESYSTEM, "type=ext4", "delete-tags --resources vol-"),
+        (FILESYSTEM, "type=ext4_uuid=none", "delete-tags --resources vol-"),
     ] {
         let lab = Lab::without_disks().await;
         let driver = lab.fast(HERE);
