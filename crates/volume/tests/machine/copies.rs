@@ -181,7 +181,12 @@ async fn an_image_with_something_foreign_on_it_is_refused_and_left_as_it_is() {
 
         fs::write(machine.volumes().join(name).join("volume.json"), "torn").unwrap();
         let again = machine.service();
-        assert!(again.find(&volume(name)).await.is_err(), "{name}: a twin would be created");
+        let found = again.find(&volume(name)).await.unwrap().expect("its name is not free");
+        assert!(found.fault.is_some(), "{name}: {found:?}");
+        let twin = again.create(of(name, Fstype::Ext4)).await.unwrap_err();
+        assert_eq!(twin.kind(), Kind::FailedPrecondition, "{name}: {twin}");
+        let error = super::mounted_or(&again, name).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::FailedPrecondition, "{name}: {error}");
         assert!(fs::read(&image).unwrap() == bytes, "{name} was written to");
     }
     machine.assert_nothing_left();
