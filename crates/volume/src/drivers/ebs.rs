@@ -167,7 +167,6 @@ impl Driver for Ebs {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
-            network: None,
             shared: true,
             ephemeral: false,
         }

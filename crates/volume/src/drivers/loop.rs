@@ -468,7 +468,6 @@ impl Driver for Loop {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
-            network: None,
             ..Capabilities::default()
         }
     }

@@ -149,7 +149,7 @@ impl Ebs {
         let what = self.describe(instance).await;
         Error::failed_precondition(format!(
             "volume {name} ({}) is attached to {what} in {}; stop what uses it there, or take it by \
-             force (`mobula ebs take {name} --force true`) once that machine is sure to be gone",
+             force (`mobula ebs take {name} --force`) once that machine is sure to be gone",
             raw.id, raw.zone
         ))
     }
