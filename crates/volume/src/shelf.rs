@@ -1,6 +1,7 @@
 //! A directory of directories, each with a record: how the drivers of this machine keep volumes
-//! and snapshots. A directory copied by hand is a copied volume; one whose record is lost or
-//! corrupted is adopted again from its data.
+//! and snapshots. A directory copied by hand is a copied volume. A record that is lost or corrupted
+//! is replaced by the second one beside it, which says the same; without that, its directory is
+//! adopted again from its data, which tells nothing of the options that it was made with.
 //!
 //! ```text
 //! .new-a/ ──publish (rename)──▶ a/ ──withdraw (rename)──▶ .gone-a/ ──▶ removed
@@ -184,6 +185,7 @@ impl<R: Record> Shelf<R> {
     pub fn publish(&self, name: &str, record: R) -> Result<Arc<R>> {
         let stage = self.dir.join(format!("{NEW}{name}"));
         record::write_new(&stage.join(R::FILE), &record)?;
+        write_second(&stage, &record);
         failpoint::hit("shelf.recorded");
         self.rename(&stage, &self.path(name))?;
         failpoint::hit("shelf.published");
@@ -202,6 +204,7 @@ impl<R: Record> Shelf<R> {
     pub fn update(&self, name: &str, record: R) -> Result<Arc<R>> {
         record::write(&self.record_path(name), &record, Durability::Synced)?;
         failpoint::hit("shelf.updated");
+        write_second(&self.path(name), &record);
         self.kept(name, record)
     }
 
@@ -260,6 +263,13 @@ impl<R: Record> Shelf<R> {
                 None
             }
         };
+        if copied.is_none()
+            && let Read::Fine(record) = record::read::<R>(&second::<R>(&dir))?
+            && record.name() == name
+        {
+            tracing::warn!(name, "its record is that of the second file now");
+            return self.update(name, record).map(Some);
+        }
         let was_one = copied.is_some() || record::was_set_aside(&path);
         let Some(record) = R::adopt(name, &dir, copied)? else {
             return if was_one { Err(lost(&path)) } else { Ok(None) };
@@ -287,6 +297,20 @@ impl<R: Record> Shelf<R> {
 
     fn lock(&self) -> MutexGuard<'_, Cache<R>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same record again, in case that the first one is damaged.
+fn second<R: Record>(dir: &Path) -> PathBuf {
+    dir.join(format!("{}.second", R::FILE))
+}
+
+/// Not synced: it may be lost, but it is never another one than the last that was written.
+fn write_second<R: Record>(dir: &Path, record: &R) {
+    let path = second::<R>(dir);
+    if let Err(error) = record::write(&path, record, Durability::Volatile) {
+        tracing::warn!(%error, "there is no second record");
+        let _ = std::fs::remove_file(&path);
     }
 }
 
@@ -459,13 +483,30 @@ mod tests {
     }
 
     #[test]
-    fn a_corrupted_record_is_set_aside_and_its_data_adopted() {
+    fn a_corrupted_record_is_set_aside_and_the_second_one_used() {
         let (_dir, shelf) = shelf();
         add(&shelf, "a");
         add(&shelf, "b");
+        let record = shelf.path("a").join(Thing::FILE);
+        std::fs::write(&record, b"\0\0\0").unwrap();
+        assert_eq!(notes(&shelf), ["a: own", "b: own"]);
+        assert!(shelf.path("a").join("thing.json.unusable").exists());
+        let changed = Thing { name: "a".to_owned(), note: "changed".to_owned() };
+        shelf.update("a", changed).unwrap();
+        std::fs::remove_file(&record).unwrap();
+        assert_eq!(notes(&shelf), ["a: changed", "b: own"]);
+    }
+
+    #[test]
+    fn what_lost_both_records_is_adopted_from_its_data() {
+        let (_dir, shelf) = shelf();
+        add(&shelf, "a");
+        add(&shelf, "b");
+        // The second one of somebody else says nothing of this.
+        std::fs::copy(second::<Thing>(&shelf.path("b")), second::<Thing>(&shelf.path("a")))
+            .unwrap();
         std::fs::write(shelf.path("a").join(Thing::FILE), b"\0\0\0").unwrap();
         assert_eq!(notes(&shelf), ["a: adopted", "b: own"]);
-        assert!(shelf.path("a").join("thing.json.unusable").exists());
     }
 
     #[test]
@@ -485,6 +526,7 @@ mod tests {
         add(&shelf, "a");
         std::fs::remove_dir(shelf.path("a").join("data")).unwrap();
         std::fs::write(shelf.path("a").join(Thing::FILE), b"{").unwrap();
+        std::fs::remove_file(second::<Thing>(&shelf.path("a"))).unwrap();
         std::fs::create_dir(shelf.path("none-of-ours")).unwrap();
         for _ in 0..2 {
             assert_eq!(notes(&shelf), ["a: unusable, FailedPrecondition"]);

@@ -32,7 +32,7 @@ fn a_damaged_record_is_set_aside_and_its_volume_keeps_its_data() {
     let home = Home::with(LOOP);
     let agent = home.start();
     for name in ["empty", "zeros", "flipped", "torn", "fine"] {
-        home.create(name, json!({}));
+        home.create(name, json!({ "subPath": "inner", "mode": "0711" }));
         std::fs::write(home.mount(name, "i").join("kept"), name).unwrap();
         home.unmount(name, "i");
     }
@@ -48,8 +48,10 @@ fn a_damaged_record_is_set_aside_and_its_volume_keeps_its_data() {
     let _agent = home.start();
     assert_eq!(names(&home), ["empty", "fine", "flipped", "torn", "zeros"]);
     for name in ["empty", "zeros", "flipped", "torn", "fine"] {
+        // Without its options it would be mounted as a whole: another, empty place to its container.
         let kept = home.mount(name, "i").join("kept");
         assert_eq!(std::fs::read_to_string(kept).unwrap(), name);
+        home.create(name, json!({ "subPath": "inner", "mode": "0711" }));
         home.unmount(name, "i");
         let aside = home.volume_dir(name).join("volume.json.unusable");
         assert_eq!(aside.exists(), name != "fine", "the damaged one is kept");

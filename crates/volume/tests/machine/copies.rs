@@ -146,6 +146,7 @@ async fn a_corrupted_record_is_repaired_from_the_image() {
         let record = machine.volumes().join(name).join("volume.json");
         for garbage in [&b""[..], b"\0\0\0\0", b"{\"version\": 1}", b"{\"version\": 1, \"id"] {
             fs::write(&record, garbage).unwrap();
+            fs::remove_file(record.with_file_name("volume.json.second")).unwrap();
             let service = machine.service();
             let view = service.get(&volume(name)).await.unwrap();
             assert_eq!(view.volume.size, Some(super::small(fstype)));
@@ -179,7 +180,7 @@ async fn an_image_with_something_foreign_on_it_is_refused_and_left_as_it_is() {
         assert_eq!(error.kind(), Kind::FailedPrecondition, "{name}: {error}");
         assert!(fs::read(&image).unwrap() == bytes, "{name} was written to");
 
-        fs::write(machine.volumes().join(name).join("volume.json"), "torn").unwrap();
+        super::tear(&machine, name);
         let again = machine.service();
         let found = again.find(&volume(name)).await.unwrap().expect("its name is not free");
         assert!(found.fault.is_some(), "{name}: {found:?}");

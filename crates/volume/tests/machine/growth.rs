@@ -161,7 +161,7 @@ async fn an_expansion_killed_half_way_is_finished_though_the_record_was_lost() {
         unmounted(&service, name).await;
         let driver = machine.driver(&drivers::r#loop::SPEC);
         driver.expand(&made.id, larger(fstype)).await.unwrap();
-        std::fs::write(machine.volumes().join(name).join("volume.json"), "torn").unwrap();
+        super::tear(&machine, name);
         let target = mounted(&service, name).await;
         assert!(is_grown(&machine, &target, larger(fstype)), "{fstype}");
         assert_eq!(read(&target), "kept");

@@ -141,6 +141,13 @@ fn read(target: &Path) -> String {
     std::fs::read_to_string(target.join("file")).unwrap()
 }
 
+/// Damages both records of a volume.
+fn tear(machine: &Machine, name: &str) {
+    for file in ["volume.json", "volume.json.second"] {
+        std::fs::write(machine.volumes().join(name).join(file), "torn").unwrap();
+    }
+}
+
 async fn mounted_or(service: &Orchestrator, name: &str) -> error::Result<PathBuf> {
     service.mount(&volume(name), standing("1")).await
 }
