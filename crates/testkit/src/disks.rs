@@ -201,6 +201,7 @@ impl Driver for Disks {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
+            network: None,
             shared: true,
             ephemeral: false,
         }

@@ -196,7 +196,12 @@ impl Orchestrator {
         let _first = self.driver.lock(first.as_str()).await;
         let _second = self.driver.lock(second.as_str()).await;
         self.refuse_a_twin(&create.name).await?;
-        let still = self.freeze(&source).await?;
+        // One that is there answers the request, whatever has become of what it was made of.
+        let copied = match self.driver.find(&create.name).await? {
+            Some(_) => None,
+            None => Some(self.require(&source).await?),
+        };
+        let still = self.freeze(copied.as_ref()).await?;
         let created = self.driver.create(&create).await;
         still.end().await;
         self.created(created?)

@@ -53,6 +53,7 @@ use host::{Fstype, Host, Outcome};
 use lease::Leases;
 use memory::Memory;
 use settings::Settings;
+use snapshots::Taken;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
@@ -100,6 +101,7 @@ struct Ebs {
     leases: Leases,
     memory: Memory,
     gathering: Gathering,
+    taken: Taken,
     /// Where links to this machine's disks are.
     links: OnceCell<std::path::PathBuf>,
     /// What AWS allows instances of a type to have.
@@ -118,6 +120,7 @@ fn open(opening: &Opening) -> Result<Arc<dyn Driver>> {
         settings,
         memory: Memory::new(opening.volumes.join("ebs")),
         gathering: Gathering::default(),
+        taken: Taken::default(),
         links: OnceCell::new(),
         limits: Mutex::default(),
     }))
@@ -167,6 +170,7 @@ impl Driver for Ebs {
             expand: true,
             size: true,
             filesystems: Fstype::ALL.to_vec(),
+            network: None,
             shared: true,
             ephemeral: false,
         }

@@ -108,7 +108,7 @@ impl Orchestrator {
         if !self.driver.capabilities().snapshots {
             return Err(self.driver.lacks("take snapshots"));
         }
-        let still = self.freeze(name).await?;
+        let still = self.freeze(Some(&volume)).await?;
         failpoint::hit("snapshot.frozen");
         let taken = self.driver.snapshot(&volume.id, snapshot).await;
         still.end().await;
@@ -117,9 +117,12 @@ impl Orchestrator {
 
     /// Freezes the volume's file system if it is mounted from a device.
     ///
-    /// Not mounted here, but held by somebody → `FailedPrecondition`: what they have not written
-    /// yet would be missing.
-    pub(super) async fn freeze(&self, name: &VolumeName) -> Result<Still> {
+    /// Not mounted here, but held by somebody, here or on another machine → `FailedPrecondition`:
+    /// what they have not written yet would be missing.
+    pub(super) async fn freeze(&self, volume: Option<&Volume>) -> Result<Still> {
+        let Some(volume) = volume else { return Ok(Still(None)) };
+        self.refuse_held_elsewhere(volume).await?;
+        let name = &volume.name;
         let entry = self.ledger.find(name);
         let Some((entry, device)) =
             entry.and_then(|entry| Some((entry.clone(), entry.device.clone()?)))
@@ -136,6 +139,22 @@ impl Orchestrator {
         match guard.await? {
             Some(guard) => Ok(Still(guard)),
             None => Err(self.held(&entry).await),
+        }
+    }
+
+    async fn refuse_held_elsewhere(&self, volume: &Volume) -> Result<()> {
+        // A bare device has no file system of ours: who writes to it knows when it is consistent.
+        if volume.attached.is_empty() || volume.filesystem.is_none() {
+            return Ok(());
+        }
+        let here = self.driver.node().await?;
+        match volume.attached.iter().find(|node| **node != here) {
+            None => Ok(()),
+            Some(node) => Err(Error::failed_precondition(format!(
+                "volume {} is attached to {node}, and a copy would lack what is not written there yet; \
+                 make it on that machine, or unmount the volume there first",
+                volume.name
+            ))),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::devices::Machine;
 use crate::lab::{
     FAR, HERE, Lab, THERE, act, attach, create, detach, refused, request, snapshot_named,
 };
-use ebs_sim::{Effect, Fault};
+use ebs_sim::{Delays, Effect, Fault};
 use error::Kind;
 use testkit::root::is_root;
 use volume::driver::Page;
@@ -36,6 +36,24 @@ async fn a_snapshot_is_taken_once_listed_restored_and_deleted() {
     assert!(!driver.delete_snapshot(&name).await.unwrap().is_done());
     let gone = driver.create(&request("late", &[("snapshot", "s")])).await;
     refused(gone, Kind::NotFound, "snapshot ls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_aws_does_not_show_yet_is_there_for_who_took_it() {
+    let lab = Lab::without_disks().await;
+    let driver = lab.fast(HERE);
+    let volume = create(&driver, "pg").await;
+    lab.sim.set_delays(Delays { visibility: 600, ..Delays::default() });
+    let take = async || driver.snapshot(&volume.id, &snapshot_named("s")).await.unwrap();
+    assert!(take().await.is_done());
+    assert!(!take().await.is_done(), "not a second one");
+    assert_eq!(driver.list_snapshots(&Page::default()).await.unwrap().entries.len(), 1);
+    let back = driver.create(&request("back", &[("snapshot", "s")])).await.unwrap();
+    assert!(back.is_done());
+    assert_eq!(lab.sim.snapshots().len(), 1);
+    driver.delete_snapshot(&snapshot_named("s")).await.unwrap();
+    assert!(driver.list_snapshots(&Page::default()).await.unwrap().entries.is_empty());
+    assert!(take().await.is_done(), "that one is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

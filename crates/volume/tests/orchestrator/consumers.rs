@@ -6,11 +6,11 @@ use host::fake::Fake;
 use host::{Mounts, Outcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use testkit::service::{Service, request, volume};
+use testkit::service::{Service, copy, request, volume};
 use volume::driver::Opening;
 use volume::ledger::State;
 use volume::metrics::Calls;
-use volume::{Orchestrator, Spec, drivers};
+use volume::{Orchestrator, Origin, SnapshotName, Spec, drivers};
 
 /// moby#35120: a container that failed to start gives back a volume that another one uses.
 #[tokio::test]
@@ -156,6 +156,13 @@ async fn a_volume_attached_to_another_machine_is_refused_with_its_name() {
     let error = refused(mount(&service, "a", "1").await, Kind::FailedPrecondition);
     assert!(error.message().contains("i-0a1"), "{error}");
     assert_eq!(service.in_use(), []);
+    // What is not written there yet would be missing in a copy.
+    let snapshot = service.snapshot(&volume("a"), &SnapshotName::parse("s").unwrap()).await;
+    let clone = copy("clone", Origin::Volume(volume("a")));
+    for copied in [snapshot.map(drop), service.create(clone).await.map(drop)] {
+        let error = refused(copied, Kind::FailedPrecondition);
+        assert!(error.message().contains("on that machine"), "{error}");
+    }
 }
 
 /// A service of a driver whose volumes are no devices.

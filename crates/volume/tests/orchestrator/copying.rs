@@ -69,7 +69,8 @@ async fn a_mounted_source_is_frozen_while_it_is_cloned() {
     assert!(!is_still(&bench, "a"));
     service.create(clone()).await.unwrap();
     assert!(!is_still(&bench, "a"));
-    assert_eq!(bench.count("freeze"), 2 + 2, "ours and the test's");
+    // The repeat finds it there.
+    assert_eq!(bench.count("freeze"), 1 + 2, "ours and the test's");
 }
 
 #[tokio::test]

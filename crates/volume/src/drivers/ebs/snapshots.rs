@@ -1,18 +1,49 @@
 //! Snapshots: a moment of a volume, kept in the region, named by a tag. AWS knows no token for them,
 //! so that a call whose answer was lost is looked for before it is made again.
 
-use super::Ebs;
 use super::record::{self, SNAPSHOT};
 use super::wait::VISIBLE;
+use super::{Ebs, locked};
 use crate::cloud::aws::{self, NewSnapshot, VolumeQuery};
 use crate::name::{SnapshotName, VolumeId};
 use crate::volume::Snapshot;
 use error::{Error, Kind, Result};
 use host::{Outcome, failpoint};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// How long AWS may take to show a snapshot of which the answer was lost.
 pub(super) const SEEN: Duration = Duration::from_secs(10);
+/// How long one that was taken here is there though AWS does not show it: longer than it ever takes,
+/// and not so long that one that somebody else deleted would haunt.
+const LATELY: Duration = Duration::from_secs(30);
+
+/// Snapshots that were taken here lately, by name: AWS may take a moment to show them, and a repeat
+/// in between would take another one.
+#[derive(Default)]
+pub(super) struct Taken(Mutex<HashMap<SnapshotName, (Instant, aws::Snapshot)>>);
+
+impl Taken {
+    fn note(&self, name: &SnapshotName, raw: &aws::Snapshot) {
+        let mut taken = locked(&self.0);
+        taken.retain(|_, (since, _)| since.elapsed() < LATELY);
+        taken.insert(name.clone(), (Instant::now(), raw.clone()));
+    }
+
+    fn find(&self, name: &SnapshotName) -> Option<aws::Snapshot> {
+        locked(&self.0)
+            .get(name)
+            .filter(|(since, _)| since.elapsed() < LATELY)
+            .map(|one| one.1.clone())
+    }
+
+    fn all(&self) -> Vec<aws::Snapshot> {
+        let taken = locked(&self.0);
+        let lately = taken.values().filter(|(since, _)| since.elapsed() < LATELY);
+        lately.map(|(_, raw)| raw.clone()).collect()
+    }
+}
 
 impl Ebs {
     /// The query for our snapshot of this name.
@@ -28,7 +59,8 @@ impl Ebs {
         let mut found = self.ec2.list_snapshots(&self.snapshot_query(name)).await?;
         found.retain(|raw| !self.is_gone(&raw.id));
         found.sort_by(|one, other| (&one.started, &one.id).cmp(&(&other.started, &other.id)));
-        Ok(found.into_iter().next())
+        let shown = found.into_iter().next();
+        Ok(shown.or_else(|| self.taken.find(name).filter(|raw| !self.is_gone(&raw.id))))
     }
 
     /// The snapshot of this name, or with this ID of AWS's: then it need not be of this program.
@@ -88,6 +120,7 @@ impl Ebs {
             },
             Err(error) => return Err(error),
         };
+        self.taken.note(name, &taken);
         failpoint::hit("ebs.snapshotted");
         // As others will see it; AWS may take a moment to show it.
         let shown = self.find_snapshot(name).await?.filter(|shown| shown.id == taken.id);
@@ -139,7 +172,10 @@ impl Ebs {
         if !self.settings.prefix.is_empty() {
             query.push(("tag:Name".to_owned(), vec![format!("{}*", self.settings.prefix)]));
         }
-        let found = self.ec2.list_snapshots(&query).await?;
+        let mut found = self.ec2.list_snapshots(&query).await?;
+        let hidden = self.taken.all().into_iter();
+        let hidden = hidden.filter(|raw| found.iter().all(|shown| shown.id != raw.id));
+        found.extend(hidden.collect::<Vec<_>>());
         let ours = found.iter().filter(|raw| !self.is_gone(&raw.id));
         let mut all: Vec<_> = ours.filter_map(|raw| record::snapshot(raw).ok().flatten()).collect();
         all.sort_by(|one, other| (&one.name, one.created).cmp(&(&other.name, other.created)));
