@@ -35,7 +35,15 @@ fn in_use(dir: &Path, device: &Labelled, fstype: Fstype) -> (PathBuf, File) {
 }
 
 fn unmount(target: &Path) {
-    rustix::mount::unmount(target, rustix::mount::UnmountFlags::empty()).unwrap();
+    let flags = rustix::mount::UnmountFlags::empty();
+    patiently(|| match rustix::mount::unmount(target, flags) {
+        Err(rustix::io::Errno::BUSY) => false,
+        other => other.map(|()| true).unwrap(),
+    });
+}
+
+fn detach(device: &Labelled) {
+    patiently(|| device.detach().unwrap() == Detached::Gone);
 }
 
 #[test]
@@ -62,7 +70,7 @@ fn a_longer_image_is_a_larger_disk() {
         File::options().write(true).open(&path).unwrap().set_len(32 * MIB).unwrap();
         device.take_new_size().unwrap();
         assert_eq!(linux().size(&device.device).unwrap(), 32 * MIB);
-        device.detach().unwrap();
+        detach(&device);
     });
 }
 
@@ -75,7 +83,7 @@ fn a_mounted_disk_is_held_until_it_is_unmounted() {
         assert_eq!(device.detach().unwrap(), Detached::Held);
         drop(file);
         unmount(&target);
-        assert_eq!(device.detach().unwrap(), Detached::Gone);
+        detach(&device);
     });
 }
 
@@ -104,7 +112,7 @@ fn a_disk_that_was_taken_away_takes_no_write_whatever_is_on_it() {
             mount(&linux(), &new.device, fstype, &target);
             assert!(fs::read(target.join("file")).unwrap().starts_with(b"written"));
             unmount(&target);
-            assert_eq!(new.detach().unwrap(), Detached::Gone);
+            detach(&new);
         });
     }
 }
@@ -123,8 +131,8 @@ fn a_file_system_that_was_shut_down_refuses_writes_everywhere() {
             drop(file);
             // It is still found, and unmounted like any other.
             assert!(linux().at(&target).unwrap().is_some());
-            assert!(linux().unmount(&target).unwrap().is_done());
-            device.detach().unwrap();
+            assert!(unless_busy(|| linux().unmount(&target)).unwrap().is_done());
+            detach(&device);
         });
     }
 }
@@ -163,7 +171,7 @@ fn what_was_synced_is_there_after_a_shutdown_also_what_was_just_being_synced() {
                 assert_eq!(lost, None, "{fstype:?}: synced, and lost");
             }
             unmount(&target);
-            device.detach().unwrap();
+            detach(&device);
         });
     }
 }
@@ -191,9 +199,9 @@ fn a_file_system_whose_device_hangs_is_shut_down_all_the_same() {
         shuts.join().unwrap();
         let _ = written.join().unwrap();
         File::create(target.join("another")).unwrap_err();
-        assert!(linux().unmount(&target).unwrap().is_done());
-        device.detach().unwrap();
+        assert!(unless_busy(|| linux().unmount(&target)).unwrap().is_done());
+        detach(&device);
         unmount(&outer);
-        around.detach().unwrap();
+        detach(&around);
     });
 }

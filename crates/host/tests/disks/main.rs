@@ -17,6 +17,7 @@ use rustix::thread::UnshareFlags;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const MIB: u64 = 1 << 20;
@@ -54,6 +55,30 @@ fn isolated(test: impl FnOnce(&Path) + Send + 'static) {
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Tries again for a while: programs that other tests start have all descriptors of this process
+/// until they run, and with them what is to be unmounted or detached here.
+fn patiently(mut is_done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_done() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "somebody still has it");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The same for what is refused while somebody has it.
+fn unless_busy<T>(mut attempt: impl FnMut() -> error::Result<T>) -> error::Result<T> {
+    let mut last = None;
+    patiently(|| {
+        let result = attempt();
+        let busy = ["(os error 16)", " is in use by "];
+        let is_busy =
+            matches!(&result, Err(error) if busy.iter().any(|why| error.chain().contains(why)));
+        last = Some(result);
+        !is_busy
+    });
+    last.unwrap()
 }
 
 /// Runs the test `name` of this binary in a process of its own, which sees `ALONE` = `value`.

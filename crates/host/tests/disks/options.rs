@@ -339,6 +339,7 @@ fn try_mount(
     target: &Path,
 ) -> error::Result<()> {
     let what = What::Device { device: device.to_owned(), fstype: fstype.name().to_owned() };
-    machine.mount(&request(what, target, vec![option.to_owned()]))?;
-    machine.unmount(target).map(drop)
+    let request = request(what, target, vec![option.to_owned()]);
+    unless_busy(|| machine.mount(&request))?;
+    unless_busy(|| machine.unmount(target)).map(drop)
 }
