@@ -116,12 +116,12 @@ fn create_killed_anywhere_ends_with_one_plugin() {
     let dir = small(&lab, "v1").to_str().unwrap().to_owned();
     let kills = kill_everywhere(
         &mut lab,
-        &["create", "a", &dir],
+        &["create", "gone", &dir],
         |_| {},
         |lab, about| {
-            are(lab, about, &["a", "kept"]);
+            are(lab, about, &["gone", "kept"]);
             collect(lab, about);
-            lab.ok(&["rm", "a"]);
+            lab.ok(&["rm", "gone"]);
         },
     );
     assert!(kills >= 8, "{kills}");
@@ -138,18 +138,18 @@ fn load_killed_anywhere_ends_with_one_plugin() {
     let (mut lab, _, ids) = lab();
     let dir = small(&lab, "v1").to_str().unwrap().to_owned();
     let archive = lab.home.path("a.tar").to_str().unwrap().to_owned();
-    lab.ok(&["create", "a", &dir]);
-    lab.ok(&["save", "a", "-o", &archive]);
-    lab.ok(&["rm", "a"]);
+    lab.ok(&["create", "gone", &dir]);
+    lab.ok(&["save", "gone", "-o", &archive]);
+    lab.ok(&["rm", "gone"]);
     let load = ["load", "--grant-all-permissions", "-i", &archive];
     let kills = kill_everywhere(
         &mut lab,
         &load,
         |_| {},
         |lab, about| {
-            are(lab, about, &["a", "kept"]);
+            are(lab, about, &["gone", "kept"]);
             collect(lab, about);
-            lab.ok(&["rm", "a"]);
+            lab.ok(&["rm", "gone"]);
         },
     );
     assert!(kills >= 8, "{kills}");
@@ -228,19 +228,19 @@ fn upgrade_killed_anywhere_ends_with_the_new_version_and_the_old_settings() {
     }
     let (old, new) = (registry.name("p:v1"), registry.name("p:v2"));
     let install = |lab: &Lab| {
-        lab.run(&["rm", "-f", "a"]);
-        lab.ok(&["install", "--disable", "--grant-all-permissions", "--alias", "a", &old]);
-        lab.ok(&["set", "a", "DEBUG=mine"]);
+        lab.run(&["rm", "-f", "gone"]);
+        lab.ok(&["install", "--disable", "--grant-all-permissions", "--alias", "gone", &old]);
+        lab.ok(&["set", "gone", "DEBUG=mine"]);
     };
-    let upgrade = ["upgrade", "--skip-remote-check", "--grant-all-permissions", "a", &new];
+    let upgrade = ["upgrade", "--skip-remote-check", "--grant-all-permissions", "gone", &new];
     let kills = kill_everywhere(&mut lab, &upgrade, install, |lab, about| {
-        are(lab, about, &["a", "kept"]);
-        let shown = lab.api("GET /plugins/a/json", "").text();
+        are(lab, about, &["gone", "kept"]);
+        let shown = lab.api("GET /plugins/gone/json", "").text();
         assert!(shown.contains("DEBUG=mine") && shown.contains("p:v2"), "{about}: {shown}");
         collect(lab, about);
     });
     assert!(kills >= 8, "{kills}");
-    lab.ok(&["rm", "a"]);
+    lab.ok(&["rm", "gone"]);
     end(&lab, &ids);
 }
 
@@ -251,14 +251,14 @@ fn remove_killed_anywhere_ends_without_the_plugin() {
     }
     let (mut lab, dir, ids) = lab();
     let enabled = |lab: &Lab| {
-        lab.ok(&["create", "a", &dir]);
-        lab.ok(&["enable", "a"]);
-        works(lab, "a");
+        lab.ok(&["create", "gone", &dir]);
+        lab.ok(&["enable", "gone"]);
+        works(lab, "gone");
     };
-    let kills = kill_everywhere(&mut lab, &["rm", "-f", "a"], enabled, |lab, about| {
+    let kills = kill_everywhere(&mut lab, &["rm", "-f", "gone"], enabled, |lab, about| {
         are(lab, about, &["kept"]);
         eventually(&format!("its socket is gone; {about}"), PATIENCE / 6, || {
-            !lab.published("a").exists()
+            !lab.published("gone").exists()
         });
         collect(lab, about);
         let root = lab.home.path("run/mobula/plugins");
