@@ -312,7 +312,7 @@ impl Demo {
     }
 
     fn show_mounts(&self) -> Result<()> {
-        self.show(&["mounts", "--color=never"], "pgdata")
+        self.show(&["mounts"], "pgdata")
     }
 }
 

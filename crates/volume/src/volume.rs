@@ -216,9 +216,9 @@ pub struct Create {
 }
 
 impl Volume {
-    /// A volume that is there, and of which nothing else can be told for this reason.
+    /// A volume of which nothing is known but what it is called.
     #[must_use]
-    pub fn unusable(id: VolumeId, name: VolumeName, why: &Error) -> Self {
+    pub fn bare(id: VolumeId, name: VolumeName) -> Self {
         Self {
             id,
             name,
@@ -230,8 +230,14 @@ impl Volume {
             origin: None,
             details: BTreeMap::new(),
             attached: Vec::new(),
-            fault: Some(why.chain()),
+            fault: None,
         }
+    }
+
+    /// A volume that is there, and of which nothing else can be told for this reason.
+    #[must_use]
+    pub fn unusable(id: VolumeId, name: VolumeName, why: &Error) -> Self {
+        Self { fault: Some(why.chain()), ..Self::bare(id, name) }
     }
 
     /// An error, `FailedPrecondition`, where something is wrong with the volume: what is not known

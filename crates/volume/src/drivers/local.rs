@@ -9,13 +9,12 @@ use crate::driver::{
 use crate::name::{NodeId, VolumeId, VolumeName};
 use crate::options::{OptionSpec, Unit};
 use crate::shelf::{self, Found, Record, Shelf};
-use crate::volume::{Create, Parameters, Volume};
+use crate::volume::{Create, Volume};
 use async_trait::async_trait;
 use error::{Error, Result};
 use host::record;
 use host::{Outcome, file};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,19 +106,8 @@ impl Record for Stored {
 
 /// A volume of which nothing but its directory is known.
 pub(super) fn bare(name: VolumeName) -> Volume {
-    Volume {
-        id: VolumeId::new(name.as_str()),
-        name,
-        size: None,
-        created: Timestamp::now(),
-        filesystem: None,
-        parameters: Parameters::default(),
-        labels: BTreeMap::new(),
-        origin: None,
-        details: BTreeMap::new(),
-        attached: Vec::new(),
-        fault: None,
-    }
+    let created = Timestamp::now();
+    Volume { created, ..Volume::bare(VolumeId::new(name.as_str()), name) }
 }
 
 /// A volume of which nothing but its directory can be used.
